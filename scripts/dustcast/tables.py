@@ -135,9 +135,7 @@ def read_csv(path, required=()):
         raise DataError(f"{path} has the column {', '.join(twice)} twice: rename or remove one")
     missing = [name for name in required if name not in header]
     if missing:
-        raise DataError(
-            f"{path} lacks the column {', '.join(missing)}: it has {', '.join(header)}"
-        )
+        raise DataError(f"{path} lacks the column {', '.join(missing)}: it has {', '.join(header)}")
     rows = []
     for number, fields in enumerate(reader, start=2):
         if len(fields) != len(header):

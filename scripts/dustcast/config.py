@@ -1,0 +1,149 @@
+"""The configuration of a run: checked against its schema, defaults filled in.
+
+Snakemake's driver imports this module: standard library, yaml and jsonschema only, which come
+with Snakemake.
+"""
+
+from __future__ import annotations
+
+import copy
+import difflib
+from functools import lru_cache
+from pathlib import Path
+
+from dustcast.bands import band_table, bands_of, check_bands
+from dustcast.tables import DataError
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+CONFIG_FOLDER = REPOSITORY / "config"
+
+
+def complete(config):
+    """Check a configuration and fill in its defaults.
+
+    Parameters
+    ----------
+    config : dict
+        As read from a YAML file.
+
+    Returns
+    -------
+    dict
+        A new dictionary with every key of the schema.
+
+    Raises
+    ------
+    DataError
+        In one sentence: the key, what is wrong, and what is allowed.
+    """
+    import jsonschema
+
+    schema = _schema()
+    validator = jsonschema.Draft7Validator(schema)
+    errors = sorted(validator.iter_errors(config), key=lambda error: list(map(str, error.path)))
+    if errors:
+        raise DataError(_sentence(errors[0]))
+    filled = _with_defaults(copy.deepcopy(dict(config)), schema)
+    check_bands(filled["bands"]["leave_out"], "bands.leave_out")
+    for name, fit in filled["sed"]["fits"].items():
+        check_bands(fit.get("leave_out", []), f"sed.fits.{name}.leave_out")
+        if not fit_bands(filled, name):
+            raise DataError(f"sed.fits.{name} sees no band: widen its roles or leave out fewer")
+    return filled
+
+
+def run_bands(config):
+    """Return the ids of the bands that take part in a run, in the order of the band table."""
+    chosen = bands_of(*config["bands"]["roles"])
+    return [band for band in chosen if band not in config["bands"]["leave_out"]]
+
+
+def fit_bands(config, fit):
+    """Return the ids of the bands that a fit of the run sees."""
+    wanted = config["sed"]["fits"][fit]
+    known = band_table()
+    return [
+        band
+        for band in run_bands(config)
+        if known[band].role in wanted["roles"] and band not in wanted.get("leave_out", [])
+    ]
+
+
+def read_yaml(path):
+    """Read a YAML file.
+
+    Raises
+    ------
+    DataError
+        If it is missing or is not YAML.
+    """
+    import yaml
+
+    try:
+        content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        known = ", ".join(sorted(other.stem for other in Path(path).parent.glob("*.yaml")))
+        raise DataError(f"{path} does not exist: there are {known or 'none'}") from None
+    except yaml.YAMLError as fault:
+        raise DataError(f"{path} is not YAML: {' '.join(str(fault).split())}") from None
+    return {} if content is None else content
+
+
+@lru_cache(maxsize=1)
+def _schema():
+    """Return the schema of a configuration."""
+    return read_yaml(CONFIG_FOLDER / "schema.yaml")
+
+
+def _with_defaults(value, schema):
+    """Return a value with the defaults of its schema filled in, at every depth."""
+    if not isinstance(value, dict):
+        return value
+    for key, inner in schema.get("properties", {}).items():
+        if key not in value and "default" in inner:
+            value[key] = copy.deepcopy(inner["default"])
+        if key in value:
+            value[key] = _with_defaults(value[key], inner)
+    return value
+
+
+def _sentence(error):
+    """Return one sentence for a jsonschema error: where, what, what is allowed."""
+    where = ".".join(str(part) for part in error.path) or "the configuration"
+    inner = error.schema
+    if error.validator == "additionalProperties":
+        known = list(inner.get("properties", {}))
+        unknown = next(key for key in error.instance if key not in known)
+        near = difflib.get_close_matches(str(unknown), known, n=1)
+        hint = f"did you mean {near[0]}? " if near else ""
+        return f"{where} has the unknown key {unknown}: {hint}allowed are {', '.join(known)}"
+    if error.validator == "required":
+        missing = next(key for key in error.validator_value if key not in error.instance)
+        return f"{where} lacks the key {missing}: add it (see config/README.md)"
+    allowed = {
+        "enum": lambda: f"use one of {', '.join(map(str, inner['enum']))}",
+        "type": lambda: f"{_kind(inner['type'])} is needed",
+        "minimum": lambda: f"it must be at least {inner['minimum']}",
+        "exclusiveMinimum": lambda: f"it must be above {inner['exclusiveMinimum']}",
+        "minItems": lambda: f"at least {inner['minItems']} entry is needed",
+        "minLength": lambda: "it must not be empty",
+        "uniqueItems": lambda: "each entry may stand once",
+        "pattern": lambda: f"it must match {inner['pattern']}",
+    }.get(error.validator, lambda: error.message)()
+    meaning = f" ({inner['description']})" if "description" in inner else ""
+    return f"{where} is {error.instance!r}: {allowed}{meaning}"
+
+
+def _kind(types):
+    """Return the name of a JSON type, or of several."""
+    names = {
+        "string": "a text",
+        "integer": "a whole number",
+        "number": "a number",
+        "boolean": "true or false",
+        "array": "a list",
+        "object": "a mapping",
+        "null": "null",
+    }
+    types = types if isinstance(types, list) else [types]
+    return " or ".join(names[kind] for kind in types)

@@ -132,9 +132,8 @@ def threads(snakemake):
         The number of threads that numba will use, at most the cores of this machine.
     """
     n_threads = max(int(snakemake.threads), 1)
-    if "numba" in sys.modules:
-        import numba
-
+    numba = sys.modules.get("numba")
+    if numba:
         n_threads = min(n_threads, numba.config.NUMBA_NUM_THREADS)
         numba.set_num_threads(n_threads)
     else:

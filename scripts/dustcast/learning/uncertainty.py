@@ -1,0 +1,250 @@
+"""The predicted uncertainty of a prediction.
+
+A second model learns sigma from residuals, by gradient boosting with the negative log-likelihood
+of a Gaussian as its objective (Dobbels & Baes 2021, section 2.3). Residuals must come from models
+that did not see the galaxy (`regressors.out_of_fold`): those of the training samples themselves
+are three times too small (chi2 near 9).
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+
+from dustcast.learning.folds import inner_splits
+from dustcast.tables import DataError, atomic
+
+DEFAULTS = {
+    "max_rounds": 80,
+    "learning_rate": 0.1,
+    "max_depth": 2,
+    "min_child_weight": 10.0,
+    "reg_lambda": 10.0,
+    "subsample": 0.8,
+    "colsample_bynode": 0.5,
+    "n_inner": 5,
+    "validation": "holdout",
+    "validation_fraction": 0.2,
+    "min_galaxies_holdout": 100,
+}
+"""Settings of the sigma model; see `fit_sigma`."""
+
+_BOOSTER_KEYS = (
+    "learning_rate",
+    "max_depth",
+    "min_child_weight",
+    "reg_lambda",
+    "subsample",
+    "colsample_bynode",
+)
+
+
+def negative_log_likelihood(log_variance, residual, weight):
+    """Return the weighted Gaussian negative log-likelihood of each sample, less a constant.
+
+    NLL = w/2 (s + r^2 exp(-s)) with s = ln sigma^2.
+    """
+    return 0.5 * weight * (log_variance + residual**2 * np.exp(-log_variance))
+
+
+def gradient_and_hessian(log_variance, residual, weight):
+    """Return derivatives of `negative_log_likelihood` with respect to s = ln sigma^2.
+
+    Parameters
+    ----------
+    log_variance, residual, weight : numpy.ndarray, shape (n,)
+        s, residual and weight of each sample.
+
+    Returns
+    -------
+    gradient : numpy.ndarray, shape (n,)
+        w/2 (1 - q), with q = r^2 exp(-s).
+    hessian : numpy.ndarray, shape (n,)
+        w/2 max(q, 1). The second derivative is w q/2 and its expectation (Fisher) w/2. Newton
+        steps with the former explode where q is near 0, with the latter where q is large; with
+        the greater of both a step in s is never beyond 1 either way.
+    """
+    q = residual**2 * np.exp(-log_variance)
+    return 0.5 * weight * (1 - q), 0.5 * weight * np.maximum(q, 1.0)
+
+
+class SigmaModel:
+    """Predicts the standard deviation of a residual from the features.
+
+    Parameters
+    ----------
+    booster : xgboost.Booster
+        Predicts s = ln (sigma / scale)^2.
+    scale : float
+        Unit of the residuals in training: their weighted root mean square.
+    factor : float
+        Correction from galaxies that the booster did not train on: sqrt(chi2).
+    """
+
+    def __init__(self, booster, scale, factor):
+        self.booster = booster
+        self.scale = float(scale)
+        self.factor = float(factor)
+
+    def predict(self, inputs):
+        """Return sigma, in the unit of the residuals, for features (n_samples, n_features)."""
+        import xgboost
+
+        log_variance = self.booster.predict(xgboost.DMatrix(inputs, nthread=1), output_margin=True)
+        return self.scale * self.factor * np.exp(0.5 * log_variance.astype(float))
+
+    def save(self, path):
+        """Write the model in xgboost's own format (the two numbers are attributes in it)."""
+        self.booster.set_attr(scale=repr(self.scale), factor=repr(self.factor))
+        with atomic(path) as temporary:
+            self.booster.save_model(temporary)
+
+    @classmethod
+    def load(cls, path):
+        """Read a model that `save` wrote.
+
+        Raises
+        ------
+        DataError
+            If the file is missing or is not such a model.
+        """
+        import xgboost
+
+        path = Path(path)
+        if not path.is_file():
+            raise DataError(f"{path} does not exist: train the model again")
+        try:
+            booster = xgboost.Booster({"nthread": 1}, model_file=path)
+            scale, factor = (json.loads(booster.attr(name)) for name in ("scale", "factor"))
+        except (xgboost.core.XGBoostError, TypeError, ValueError) as fault:
+            reason = str(fault).strip().splitlines()[-1]
+            raise DataError(f"{path} is no uncertainty model ({reason}): train it again") from None
+        return cls(booster, scale, factor)
+
+
+def fit_sigma(inputs, residual, weight, galaxy, settings=None, seed=0):
+    """Learn sigma from residuals.
+
+    Parameters
+    ----------
+    inputs : numpy.ndarray, shape (n_samples, n_features)
+        Features; NaN where missing.
+    residual : numpy.ndarray, shape (n_samples,)
+        Prediction minus truth, by models that did not see the sample's galaxy.
+    weight : numpy.ndarray, shape (n_samples,)
+        Positive weights on any scale: the same as in the regression.
+    galaxy : array_like of str, shape (n_samples,)
+        Galaxy of each sample; every split below is by galaxy.
+    settings : dict, optional
+        What differs from `DEFAULTS`: xgboost's parameters; ``max_rounds``, of which the best
+        number is found on ``n_inner`` inner folds; ``validation``: "holdout" keeps a
+        ``validation_fraction`` of the galaxies from the booster and takes chi2 from them (as the
+        paper does), "cross" takes chi2 from the inner folds together, each predicted by a booster
+        that did not see it, and trains the booster on all. With fewer than
+        ``min_galaxies_holdout`` galaxies it is always "cross": chi2 of a handful means nothing.
+    seed : int
+        Seed of the splits and the booster.
+
+    Returns
+    -------
+    SigmaModel
+
+    Raises
+    ------
+    DataError
+        If a setting is unknown.
+    """
+    unknown = set(settings or {}) - set(DEFAULTS)
+    if unknown:
+        raise DataError(
+            f"sigma model: unknown setting {', '.join(sorted(unknown))}: "
+            f"choose from {', '.join(DEFAULTS)}"
+        )
+    chosen = DEFAULTS | dict(settings or {})
+    if chosen["validation"] not in ("holdout", "cross"):
+        raise DataError(f"sigma model: validation is {chosen['validation']!r}: holdout or cross")
+    galaxy = np.asarray(galaxy)
+    weight = weight / np.mean(weight)
+    scale = np.sqrt(np.average(residual**2, weights=weight)) or 1.0
+    sample = _Samples(inputs, residual / scale, weight, galaxy)
+    holdout = chosen["validation"] == "holdout"
+    if holdout and len(np.unique(galaxy)) >= chosen["min_galaxies_holdout"]:
+        n_splits = round(1 / chosen["validation_fraction"])
+        train, test = inner_splits(galaxy, n_splits, seed)[0]
+        sample, validation = sample.rows(train), sample.rows(test)
+        rounds, _ = _tune(sample, chosen, seed)
+        booster, _ = _boost(sample, chosen, rounds, seed)
+        chi2 = validation.chi2(booster.predict(validation.matrix(), output_margin=True))
+    else:
+        rounds, log_variance = _tune(sample, chosen, seed)
+        booster, _ = _boost(sample, chosen, rounds, seed)
+        chi2 = sample.chi2(log_variance)
+    return SigmaModel(booster, scale, np.sqrt(chi2) or 1.0)
+
+
+class _Samples:
+    """What the booster trains on: features, residuals in units of their scatter, weights."""
+
+    def __init__(self, inputs, residual, weight, galaxy):
+        self.inputs = inputs
+        self.residual = residual
+        self.weight = weight
+        self.galaxy = galaxy
+
+    def rows(self, keep):
+        columns = (self.inputs, self.residual, self.weight, self.galaxy)
+        return _Samples(*(column[keep] for column in columns))
+
+    def matrix(self):
+        import xgboost
+
+        # Weights enter through the objective, once.
+        return xgboost.DMatrix(self.inputs, label=self.residual, nthread=1)
+
+    def chi2(self, log_variance):
+        return np.average(self.residual**2 * np.exp(-log_variance), weights=self.weight)
+
+
+def _boost(sample, chosen, rounds, seed, test=None):
+    """Train `rounds` trees.
+
+    Returns
+    -------
+    booster : xgboost.Booster
+    curve : list of numpy.ndarray
+        s of the samples `test` (if any) after each round.
+    """
+    import xgboost
+
+    def objective(predicted, _):
+        return gradient_and_hessian(predicted, sample.residual, sample.weight)
+
+    matrix = sample.matrix()
+    watched = [] if test is None else [test.matrix()]
+    booster = xgboost.Booster(
+        {name: chosen[name] for name in _BOOSTER_KEYS}
+        | {"seed": seed, "nthread": 1, "tree_method": "hist", "base_score": 0.0}
+        | {"disable_default_eval_metric": True},
+        # A booster adds only its newest tree to the predictions of matrices that it knows.
+        cache=[matrix, *watched],
+    )
+    curve = []
+    for number in range(rounds):
+        booster.update(matrix, number, fobj=objective)
+        curve += [booster.predict(known, output_margin=True) for known in watched]
+    return booster, curve
+
+
+def _tune(sample, chosen, seed):
+    """Return the best number of rounds, and s of each sample by a booster that did not see it."""
+    unseen = np.zeros((chosen["max_rounds"], len(sample.residual)))
+    for train, test in inner_splits(sample.galaxy, chosen["n_inner"], seed):
+        _, curve = _boost(
+            sample.rows(train), chosen, chosen["max_rounds"], seed, test=sample.rows(test)
+        )
+        unseen[:, test] = curve
+    loss = negative_log_likelihood(unseen, sample.residual, sample.weight).sum(axis=1)
+    best = int(np.argmin(loss))
+    return best + 1, unseen[best]

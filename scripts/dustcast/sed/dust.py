@@ -36,8 +36,8 @@ HYDROGEN_MASS = 1.67353286432e-27  # kg: proton and electron, CODATA 2018
 
 # Jones et al. (2013, A&A 558, A62; 2017, A&A 602, A46): the diffuse dust of the Milky Way.
 THEMIS_DUST_TO_HYDROGEN = 7.4e-3
-# File suffix and mass fraction of hydrocarbon solids (a-C:H) of size 0.7 to 1.5 nm. The suffix
-# counts 100 qhac only roughly; these are the fractions that CIGALE gives.
+# File suffix (a label, not a fraction) and the mass fraction of hydrocarbon solids with radii of
+# 0.7 to 1.5 nm that CIGALE gives for it.
 THEMIS_QHAC = {
     "00": 0.02,
     "10": 0.06,
@@ -60,15 +60,13 @@ THEMIS_UMIN = (
 THEMIS_LAST_UM = 3000.0
 
 # Draine & Li (2007, ApJ 657, 810, Table 3): qpah in percent and dust to hydrogen mass ratio of
-# their Milky Way (MW3.1), LMC2 and SMC mixtures.
+# their Milky Way mixtures MW3.1, the ones that CIGALE's dl2007 offers. (The grids also hold LMC2
+# and SMC mixtures. They are left out: the luminosity per hydrogen atom of LMC2_00 is 32% below
+# that of LMC2_05, where the Milky Way mixtures agree within 3%.)
 DL07_DUST_TO_HYDROGEN = {
-    "0.10": 0.00206,
     "0.47": 0.0100,
-    "0.75": 0.00343,
     "1.12": 0.0100,
-    "1.49": 0.00344,
     "1.77": 0.0101,
-    "2.37": 0.00359,
     "2.50": 0.0102,
     "3.19": 0.0102,
     "3.90": 0.0103,
@@ -228,7 +226,8 @@ def load_dl07(path=None):
     Returns
     -------
     DustTemplates
-        1 micron to 1 cm; qpah in percent; Umax = 1e6 and alpha = 2 for the power law.
+        1 micron to 1 cm; qpah in percent; Umax = 1e6 and alpha = 2 for the power law. Stored in
+        steps of 0.023%.
 
     Raises
     ------

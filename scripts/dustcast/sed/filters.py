@@ -103,7 +103,9 @@ def load_curves(bands, folder=None):
     The default curves and CIGALE 0.12's have the same pivot wavelengths within 0.7%, but for SDSS
     g, r, i and z (-2.2%, -1.2%, -2.2% and -1.5%): sedpy has the 2.5 m survey camera that took the
     images, CIGALE the primed system of the photometric telescope. To reproduce published CIGALE
-    results give CIGALE's curves. Only these include Planck and IRAS.
+    results give CIGALE's curves. Only these include Planck and IRAS. Fluxes of dust are lower in
+    the default curves than in CIGALE's by 0.3% in PACS 160 and SPIRE 250, 0.8% in SPIRE 350 and
+    0.9% in SPIRE 500 (medians of the best models of 712 DustPedia galaxies).
     """
     table = curve_table()
     unknown = [band for band in bands if band not in table]

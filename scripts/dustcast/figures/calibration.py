@@ -41,7 +41,6 @@ def panel(ax, predictions, metrics, *, target, title=None, font_size=style.SMALL
     unit = f" [{quantity.unit}]" if quantity.unit else ""
     ax.set_xlabel(rf"predicted $\sigma${unit}")
     ax.set_ylabel(rf"predicted $-$ true {quantity.symbol}{unit}")
-    ax.set_box_aspect(1)
     shown = usable(predictions, ("truth", "prediction", "sigma"))
     shown = shown.rows(np.asarray(shown["sigma"], dtype=float) > 0)
     if shown.n_rows == 0:
@@ -57,7 +56,7 @@ def panel(ax, predictions, metrics, *, target, title=None, font_size=style.SMALL
     rank = density.rank_in_bin(log_sigma, error, weight)
     nearness = 1.0 - np.abs(2.0 * rank - 1.0)
     order = np.argsort(nearness, kind="stable")
-    ax.scatter(
+    points = ax.scatter(
         sigma[order],
         error[order],
         c=nearness[order],
@@ -69,11 +68,12 @@ def panel(ax, predictions, metrics, *, target, title=None, font_size=style.SMALL
         rasterized=shown.n_rows > style.RASTER_ABOVE,
         zorder=2,
     )
+    points.set_in_layout(False)  # inside the frame: nothing to measure
     (low, high), reach = _extent(log_sigma, error, weight)
     _contours(ax, log_sigma, error, weight, (low, high), reach)
     line = np.geomspace(10.0**low, 10.0**high, 100)
     for sign in (-1.0, 1.0):
-        ax.plot(line, sign * line, color="black", lw=1.1, path_effects=style.white_edge(), zorder=5)
+        ax.plot(line, sign * line, color="black", lw=1.1, path_effects=style.edged(1.1), zorder=5)
     centre, rms = density.binned_rms(log_sigma, error, weight)
     for sign in (-1.0, 1.0):
         ax.plot(
@@ -83,7 +83,7 @@ def panel(ax, predictions, metrics, *, target, title=None, font_size=style.SMALL
             lw=1.4,
             marker="o" if centre.size == 1 else "",
             ms=3,
-            path_effects=style.white_edge(),
+            path_effects=style.edged(1.1),
             zorder=6,
         )
     ax.set_xscale("log")
@@ -92,7 +92,7 @@ def panel(ax, predictions, metrics, *, target, title=None, font_size=style.SMALL
     _log_ticks(ax)
     style.note(ax, metrics_text(metrics, quantity.unit, names=("chi2",)), "top left", font_size)
     outside = np.count_nonzero((np.abs(error) > reach) | (log_sigma < low) | (log_sigma > high))
-    counts = counts_text(shown) + (f"\n{outside} outside" if outside else "")
+    counts = counts_text(shown) + (f"\n{outside} beyond the axes" if outside else "")
     style.note(ax, counts, "bottom left", font_size)
 
 
@@ -178,8 +178,9 @@ def calibration(predictions, metrics, *, regressor, scale, targets=("sLd", "sMd"
         handles = [
             Line2D([], [], color="black", lw=1.1, label=r"$\pm$ predicted $\sigma$"),
             Line2D([], [], color=style.GREEN, lw=1.4, label=r"$\pm$ binned RMS error"),
-            Line2D([], [], color=style.SKY, lw=1.0, label="68.3, 95.5, 99.7% of the density"),
+            Line2D([], [], color=style.SKY, lw=1.0, label="68.3, 95.5 and 99.7% contours"),
         ]
         columns = 3 if len(targets) > 1 else 2
         figure.legend(handles=handles, loc="outside lower center", ncols=columns)
+        style.square(figure, axes[0], 1)
     return figure

@@ -211,11 +211,12 @@ def smallest_bin(n_points, minimum=80):
     return max(1, min(minimum, max(5, n_points // 4), n_points))
 
 
-def running_bins(by, weights=None, *, minimum=80, n_across=60):
+def running_bins(by, weights=None, *, minimum=80, n_across=60, share=0.03):
     """Return bins that run along a coordinate, a quarter of their own width at a time.
 
     A bin is 1/n_across of the range wide, and wider where this holds fewer than `minimum`
-    points (or `smallest_bin` of a small sample).
+    points (or `smallest_bin` of a small sample) or less than a `share` of the total weight:
+    eighty pixels of one galaxy are one galaxy's word.
 
     Parameters
     ----------
@@ -227,6 +228,8 @@ def running_bins(by, weights=None, *, minimum=80, n_across=60):
         Points that a bin holds at least.
     n_across : int
         Range of the coordinate over the narrowest bin.
+    share : float
+        Fraction of the weight that a bin holds at least.
 
     Returns
     -------
@@ -236,6 +239,8 @@ def running_bins(by, weights=None, *, minimum=80, n_across=60):
     weights = checked_weights(weights, by.size)
     order = np.argsort(by, kind="stable")
     sorted_by = by[order]
+    total = np.concatenate([[0.0], np.cumsum(weights[order])])
+    moment = np.concatenate([[0.0], np.cumsum(weights[order] * sorted_by)])
     bins = []
     if by.size:
         least = smallest_bin(by.size, minimum)
@@ -243,19 +248,18 @@ def running_bins(by, weights=None, *, minimum=80, n_across=60):
         here = sorted_by[0]
         while True:
             reach = max(half, _reach(sorted_by, here, least))
+            reach = _widened(sorted_by, total, here, reach, share)
             # A hair more, so that rounding does not leave out the point that set the reach.
             reach *= 1.0 + 1e-12
             start = int(np.searchsorted(sorted_by, here - reach, side="left"))
             stop = int(np.searchsorted(sorted_by, here + reach, side="right"))
             if not bins or bins[-1] != (start, stop):
                 bins.append((start, stop))
-            if stop == by.size and (start >= by.size - least or here >= sorted_by[-1]):
+            if here >= sorted_by[-1]:
                 break
             width = sorted_by[stop - 1] - sorted_by[start]
             here = min(here + max(width, half) / 4.0, sorted_by[-1])
     start, stop = np.array(bins, dtype=int).reshape(-1, 2).T
-    total = np.concatenate([[0.0], np.cumsum(weights[order])])
-    moment = np.concatenate([[0.0], np.cumsum(weights[order] * sorted_by)])
     in_bin = total[stop] - total[start]
     keep = in_bin > 0
     start, stop = start[keep], stop[keep]
@@ -268,6 +272,23 @@ def _reach(sorted_by, here, least):
     around = int(np.searchsorted(sorted_by, here))
     near = sorted_by[max(0, around - least) : around + least]
     return np.partition(np.abs(near - here), least - 1)[least - 1]
+
+
+def _widened(sorted_by, total, here, reach, share):
+    """Return the smallest distance, not below `reach`, within which lies a `share` of weight."""
+
+    def inside(distance):
+        start = np.searchsorted(sorted_by, here - distance, side="left")
+        stop = np.searchsorted(sorted_by, here + distance, side="right")
+        return total[stop] - total[start]
+
+    if inside(reach) >= share:
+        return reach
+    low, high = reach, max(here - sorted_by[0], sorted_by[-1] - here)
+    for _ in range(40):  # to a part in 10^12 of the range
+        middle = 0.5 * (low + high)
+        low, high = (low, middle) if inside(middle) >= share else (middle, high)
+    return high
 
 
 def binned_quantiles(by, values, probabilities=(0.16, 0.5, 0.84), weights=None, **bins):

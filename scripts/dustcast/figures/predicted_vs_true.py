@@ -19,6 +19,17 @@ PREDICTION_COLUMNS = ("galaxy", "target", "weight", "truth", "prediction")
 # Panels below this width get smaller letters (mm).
 _NARROW_MM = 52.0
 
+# Percentiles of fewer samples would be the samples themselves.
+_MIN_FOR_PERCENTILES = 20
+# Not black: dots would be taken for galaxies.
+_MEDIAN = {"color": style.SKY, "lw": 1.2, "path_effects": style.edged(1.2, "black", 0.4)}
+_TAILS = {
+    "color": style.SKY,
+    "lw": 1.4,
+    "ls": (0, (1.0, 1.2)),
+    "path_effects": style.edged(1.4, "black", 0.4),
+}
+
 
 @dataclass
 class Panel:
@@ -160,7 +171,7 @@ def panel(
     title=None,
     names=("rmse", "r2"),
     extent=None,
-    font_size=style.SMALL_FONT_SIZE,
+    compact=False,
 ):
     """Draw predicted against true values of one target into a panel.
 
@@ -180,14 +191,13 @@ def panel(
         Metrics to write.
     extent : tuple of float, optional
         Lower and upper limit of both axes.
-    font_size : float
-        Of the text in the panel.
+    compact : bool
+        Smaller letters and points, and no units in the text, for a panel under 5 cm.
     """
     quantity = style.quantity(target)
     ax.set_title(quantity.title if title is None else title)
     ax.set_xlabel(quantity.label("true"))
     ax.set_ylabel(quantity.label("predicted"))
-    ax.set_box_aspect(1)
     shown = usable(predictions)
     if shown.n_rows == 0:
         reason = predictions.meta.get("reason") or "no samples with both\ntruth and prediction"
@@ -198,11 +208,11 @@ def panel(
 
     colour = density.kde(truth, prediction, weight)
     order = np.argsort(colour, kind="stable")  # the densest on top
-    ax.scatter(
+    points = ax.scatter(
         truth[order],
         prediction[order],
         c=colour[order] / colour.max(),
-        s=style.point_size(shown.n_rows),
+        s=style.point_size(shown.n_rows) * (0.6 if compact else 1.0),
         cmap=style.DENSITY_MAP,
         vmin=0.0,
         vmax=1.0,
@@ -210,28 +220,29 @@ def panel(
         rasterized=shown.n_rows > style.RASTER_ABOVE,
         zorder=2,
     )
+    points.set_in_layout(False)  # inside the frame: nothing to measure
     ax.plot(
-        [low, high], [low, high], color="black", lw=1.2, path_effects=style.white_edge(), zorder=5
+        [low, high], [low, high], color="black", lw=1.2, path_effects=style.edged(1.2), zorder=5
     )
-    centre, quantiles = density.binned_quantiles(prediction, truth, weights=weight)
-    if centre.size > 1:
-        for line, kind in zip(quantiles, (":", "--", ":")):
-            ax.plot(
-                line, centre, kind, color="black", lw=1.1, path_effects=style.white_edge(), zorder=6
-            )
+    if shown.n_rows >= _MIN_FOR_PERCENTILES:
+        centre, (lower, median, upper) = density.binned_quantiles(prediction, truth, weights=weight)
+        for line in (lower, upper):
+            ax.plot(line, centre, **_TAILS, zorder=6)
+        ax.plot(median, centre, **_MEDIAN, zorder=7)
     ax.set_xlim(low, high)
     ax.set_ylim(low, high)
     same_ticks(ax)
-    text = metrics_text(metrics, quantity.unit, names=names)
+    font_size = style.SMALL_FONT_SIZE - (1.0 if compact else 0.0)
+    text = metrics_text(metrics, "" if compact else quantity.unit, names=names)
     style.note(ax, text, "top left", font_size)
     outside = np.count_nonzero(
         (np.minimum(truth, prediction) < low) | (np.maximum(truth, prediction) > high)
     )
-    counts = counts_text(shown) + (f"\n{outside} outside" if outside else "")
+    counts = counts_text(shown) + (f"\n{outside} beyond the axes" if outside else "")
     style.note(ax, counts, "bottom right", font_size)
 
 
-def same_ticks(ax, n_steps=5):
+def same_ticks(ax, n_steps=6):
     """Give both axes the same ticks, few enough for a narrow panel."""
     from matplotlib.ticker import MaxNLocator
 
@@ -266,7 +277,6 @@ def figure(panels, *, n_columns=3, names=("rmse", "r2"), width_mm=None, message=
     n_rows = max(1, -(-len(panels) // n_columns))
     width = width_mm or (style.PAGE_MM if n_columns > 1 else style.COLUMN_MM)
     side = width / n_columns
-    font_size = style.SMALL_FONT_SIZE - (1.0 if side < _NARROW_MM else 0.0)
     with style.context():
         result = style.new_figure(width, n_rows * (side - 3.0) + 9.0)
         axes = result.subplots(n_rows, n_columns, squeeze=False)
@@ -288,7 +298,7 @@ def figure(panels, *, n_columns=3, names=("rmse", "r2"), width_mm=None, message=
                 title=each.title,
                 names=names,
                 extent=extent,
-                font_size=font_size,
+                compact=side < _NARROW_MM,
             )
         for ax in axes.flat[len(panels) :]:
             ax.set_axis_off()
@@ -302,8 +312,12 @@ def figure(panels, *, n_columns=3, names=("rmse", "r2"), width_mm=None, message=
                     ax.set_ylabel("")
                     ax.tick_params(labelleft=False)
         result.legend(
-            handles=_legend_lines(), loc="outside lower center", ncols=3, handlelength=2.6
+            handles=_legend_lines(),
+            loc="outside lower center",
+            ncols=3 if n_columns > 1 else 2,
+            handlelength=2.4,
         )
+        style.square(result, axes[0, 0], n_rows)
     return result
 
 
@@ -313,8 +327,8 @@ def _legend_lines():
 
     return [
         Line2D([], [], color="black", lw=1.2, label="one to one"),
-        Line2D([], [], color="black", lw=1.1, ls="--", label="median truth at a prediction"),
-        Line2D([], [], color="black", lw=1.1, ls=":", label="16th and 84th percentile"),
+        Line2D([], [], **_MEDIAN, label="median truth at a prediction"),
+        Line2D([], [], **_TAILS, label="16th and 84th percentile"),
     ]
 
 

@@ -109,13 +109,13 @@ TARGETS = {
         "specific dust luminosity",
         r"$\log\,sL_\mathrm{d}$",
         "dex",
-        r"$\log_{10}(L_\mathrm{dust}/L_\star)$",
+        r"$\log_{10}(L_\mathrm{dust}/L_{\star})$",
     ),
     "sMd": Quantity(
         "specific dust mass",
         r"$\log\,sM_\mathrm{d}$",
         "dex",
-        r"$\log_{10}(M_\mathrm{dust}/M_\star)$",
+        r"$\log_{10}(M_\mathrm{dust}/M_{\star})$",
     ),
     "Td": Quantity("dust temperature", r"$T_\mathrm{d}$", "K"),
 }
@@ -144,8 +144,35 @@ def new_figure(width_mm, height_mm):
     matplotlib.figure.Figure
     """
     figure = Figure(figsize=(width_mm / MM_PER_INCH, height_mm / MM_PER_INCH), layout="constrained")
-    figure.get_layout_engine().set(w_pad=0.02, h_pad=0.02, wspace=0.02, hspace=0.02)
+    figure.get_layout_engine().set(w_pad=0.03, h_pad=0.02, wspace=0.02, hspace=0.02)
     return figure
+
+
+def square(figure, ax, n_heights, iterations=3):
+    """Change the height of a figure until a panel is square.
+
+    Fixed aspects and constrained layout do not agree: titles end outside the page or wide
+    gaps remain. Here the layout fills the page, and the page is given the height that it needs.
+
+    Parameters
+    ----------
+    figure : matplotlib.figure.Figure
+        A finished figure.
+    ax : matplotlib.axes.Axes
+        The panel.
+    n_heights : float
+        Height of all panels above each other, in units of the height of `ax`.
+    iterations : int
+        Changes of the height change the ticks and with them the margins: how often to repeat.
+    """
+    with context():
+        for _ in range(iterations):
+            # The layout alone: drawing a hundred thousand points to measure margins is waste.
+            figure.get_layout_engine().execute(figure)
+            box = ax.get_position()
+            width, height = figure.get_size_inches()
+            excess = (box.width * width - box.height * height) * n_heights
+            figure.set_size_inches(width, height + excess)
 
 
 def save(figure, pdf_path=None, png_path=None):
@@ -169,10 +196,10 @@ def save(figure, pdf_path=None, png_path=None):
                 figure.savefig(temporary, format="png", dpi=PNG_DPI, metadata={"Software": None})
 
 
-def white_edge(width=1.2):
-    """Return path effects that give a line a white edge, to be seen on any colour."""
+def edged(width, colour="white", edge=0.7):
+    """Return path effects that give a line of some width an edge, to be seen on any colour."""
     effects = matplotlib.patheffects
-    return [effects.Stroke(linewidth=width + 1.4, foreground="white"), effects.Normal()]
+    return [effects.Stroke(linewidth=width + 2.0 * edge, foreground=colour), effects.Normal()]
 
 
 def note(ax, text, corner, size=SMALL_FONT_SIZE):
@@ -216,7 +243,7 @@ def explain(ax, reason):
 
 def point_size(n_points):
     """Return the area of a scatter point (points^2): smaller where there are more."""
-    return min(12.0, max(0.4, 160.0 / math.sqrt(max(n_points, 1))))
+    return min(10.0, max(0.4, 120.0 / math.sqrt(max(n_points, 1))))
 
 
 def decimals(error):

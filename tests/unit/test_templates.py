@@ -381,7 +381,7 @@ def cigale():
         ("lum", 0.981, 0.030),
         ("lum_young", 1.026, 0.002),
         ("lum_old", 0.972, 0.030),
-        # Bruzual & Charlot (2003) against their models of 2016.
+        # A constant ratio beyond that of the mass functions: see the module's docstring.
         ("n_ly_young", 1.395, 0.002),
         ("lum_ly_young", 1.402, 0.002),
     ],

@@ -21,9 +21,12 @@ _WITH_UNIT = ("rmse", "me")
 _CSS = """
 body { font: 15px/1.4 system-ui, sans-serif; color: #222; background: #fff; margin: 1.5em; }
 h1 { font-size: 1.25em; margin: 0 0 .4em; }
+h2 { font-size: 1.1em; margin: 1.4em 0 .4em; }
 p { max-width: 60em; margin: .4em 0; color: #444; }
 .wide { overflow-x: auto; }
 table { border-collapse: collapse; margin: .8em 0; font-variant-numeric: tabular-nums; }
+dt { font-weight: 600; float: left; clear: left; margin-right: .8em; }
+dd { margin: .1em 0; }
 th, td { padding: .25em .8em; text-align: right; white-space: nowrap; }
 th { border-bottom: 1px solid #222; vertical-align: bottom; font-weight: 600; }
 th.group { text-align: center; border-bottom: 1px solid #aaa; }
@@ -34,30 +37,33 @@ table { border-bottom: 1px solid #222; border-top: 1px solid #222; }
 """
 
 
-def page(title, body, *, notes=()):
-    """Return a standalone HTML page.
+def page(title, *sections):
+    """Return a standalone HTML page: no script, no file beside it.
 
     Parameters
     ----------
     title : str
         Plain text.
-    body : str
-        HTML.
-    notes : sequence of str
-        Paragraphs of plain text above the body.
+    *sections : str
+        HTML, as `section` returns it.
 
     Returns
     -------
     str
     """
-    paragraphs = "".join(f"<p>{escape(text)}</p>\n" for text in notes)
     return (
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         f"<title>{escape(title)}</title>\n<style>{_CSS}</style>\n</head>\n<body>\n"
-        f'<h1>{escape(title)}</h1>\n{paragraphs}<div class="wide">\n{body}</div>\n'
-        "</body>\n</html>\n"
+        f"<h1>{escape(title)}</h1>\n{''.join(sections)}</body>\n</html>\n"
     )
+
+
+def section(table, *, title="", notes=()):
+    """Return a table with a heading and paragraphs of plain text above it."""
+    heading = f"<h2>{escape(title)}</h2>\n" if title else ""
+    paragraphs = "".join(f"<p>{escape(text)}</p>\n" for text in notes)
+    return f'{heading}{paragraphs}<div class="wide">\n{table}</div>\n'
 
 
 def html_table(header, rows, *, n_text, first_of_group=()):
@@ -101,8 +107,40 @@ def _required(table, columns, what):
         raise DataError(f"the table of {what} lacks the column {', '.join(missing)}")
 
 
-def metrics_html(metrics, title="Metrics"):
-    """Return the metrics table as a page: a line a target, scale and regressor.
+def metrics_page(metrics, seeds=None, *, descriptions=None, title="Metrics"):
+    """Return the page of all metrics: every score with its error, then means over fold seeds.
+
+    Parameters
+    ----------
+    metrics : Table
+        As `metrics_section` takes it, of one or more experiments.
+    seeds : Table, optional
+        As `seeds_section` takes it; without one (or an empty one) the page has one table.
+    descriptions : dict of str to str, optional
+        A sentence about each experiment.
+    title : str
+        Heading.
+
+    Returns
+    -------
+    str
+        HTML.
+    """
+    sections = []
+    if descriptions:
+        items = "".join(
+            f"<dt>{escape(name)}</dt><dd>{escape(text)}</dd>\n"
+            for name, text in descriptions.items()
+        )
+        sections.append(f"<dl>\n{items}</dl>\n")
+    sections.append(metrics_section(metrics, "Scores and their errors"))
+    if seeds is not None and seeds.n_rows:
+        sections.append(seeds_section(seeds, "Means over the seeds of the folds"))
+    return page(title, *sections)
+
+
+def metrics_section(metrics, title=""):
+    """Return the metrics table as HTML: a line a target, scale and regressor.
 
     Parameters
     ----------
@@ -153,11 +191,8 @@ def metrics_html(metrics, title="Metrics"):
     ]
     if not rows:
         notes.append(f"The table is empty: {metrics.meta.get('reason', 'no row was given')}.")
-    return page(
-        title,
-        html_table(f"<tr>{header}</tr>\n", rows, n_text=4, first_of_group=groups),
-        notes=notes,
-    )
+    table = html_table(f"<tr>{header}</tr>\n", rows, n_text=4, first_of_group=groups)
+    return section(table, title=title, notes=notes)
 
 
 def _rank(column, i):
@@ -209,8 +244,8 @@ def summarise_seeds(seeds):
     )
 
 
-def seeds_html(seeds, title="Metrics over the seeds of the folds", names=("rmse", "r2", "chi2")):
-    """Return the seeds as a page: a row an experiment and regressor, columns per target.
+def seeds_section(seeds, title="", *, names=("rmse", "r2", "chi2")):
+    """Return the seeds as HTML: a row an experiment and regressor, columns per target.
 
     Parameters
     ----------
@@ -264,7 +299,8 @@ def seeds_html(seeds, title="Metrics over the seeds of the folds", names=("rmse"
     ]
     if not rows:
         notes.append(f"The table is empty: {seeds.meta.get('reason', 'no row was given')}.")
-    return page(title, html_table(header, rows, n_text=2, first_of_group=groups), notes=notes)
+    table = html_table(header, rows, n_text=2, first_of_group=groups)
+    return section(table, title=title, notes=notes)
 
 
 def write_html(path, html):

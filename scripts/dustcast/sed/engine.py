@@ -9,6 +9,7 @@ why nothing is lost, is in docs/method-fits.md.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -268,12 +269,31 @@ class PreparedGrid:
             raise ValueError(
                 f"want_marginals names {', '.join(unknown)}: no such parameter of the grid"
             )
+        self.marginal_values, self.marginal_index = {}, {}
+        for name in want_marginals:
+            self.marginal_values[name], self.marginal_index[name] = np.unique(
+                np.asarray(parameters[name], float), return_inverse=True
+            )
         if options.method == "brute":
             self._brute = brute.BruteForce(grid)
             return
         self._set_units()
         self._set_coupling()
         self._set_quantities()
+        self.kernel_grid = kernels.Grid(
+            stellar=self.stellar,
+            stellar_t=self.stellar_t,
+            luminosity=self.luminosity,
+            u=self.u,
+            vectors=self.vectors,
+            coupled=self.coupled,
+            dust_t=self.dust_t,
+            factors=self.factors,
+            powers=self.powers,
+        )
+        self._local = threading.local()
+        # Bounds are exact, chi2 has the error of the low-rank product and of rounding.
+        self.slack = 4.0 * self.rank_error + 1e-12
 
     def _set_units(self):
         stellar = np.asarray(self.grid.stellar_flux, float)
@@ -318,30 +338,70 @@ class PreparedGrid:
         grid = self.grid
         factors = [(1, self.luminosity, 1.0 / self.dust_unit)]
         origin = [grid.luminosity]
-        self.parts = []
+        n_band = len(grid.bands)
+        # The bands come first, as stellar and as dust values.
+        stellar = [self.stellar]
+        stellar_power = [1] * n_band
+        dust = [self.dust_t.T]
+        dust_factor = [0] * n_band
+        self.columns = []
         for q in grid.quantities:
+            ones = np.ones(len(self.luminosity))
+            g = ones if q.stellar is None else np.asarray(q.stellar, float)
+            hat = g / self.stellar_unit if q.power else g
             if q.dust is None:
-                g = np.ones(len(self.luminosity)) if q.stellar is None else q.stellar
-                g = g / self.stellar_unit if q.power else np.asarray(g, float)
-                self.parts.append(("stellar", g, None))
+                self.columns.append(("stellar", len(stellar_power), 1.0))
+                stellar.append(hat[:, None])
+                stellar_power.append(q.power)
                 continue
-            if q.power == 0 and q.stellar is None:
-                self.parts.append(("dust", np.asarray(q.dust, float), None))
-                continue
-            g = np.ones(len(self.luminosity)) if q.stellar is None else q.stellar
-            for f, known in enumerate(origin):
-                if factors[f][0] == q.power and np.array_equal(known, g):
-                    break
-            else:
-                f = len(factors)
-                origin.append(g)
-                hat = g / self.stellar_unit if q.power else np.asarray(g, float)
-                unit = np.abs(hat).max() or 1.0
-                factors.append((q.power, hat / unit, unit))
-            self.parts.append(("product", np.asarray(q.dust, float), f))
+            f, unit = -1, 1.0
+            if q.power or q.stellar is not None:
+                for f, known in enumerate(origin):
+                    if factors[f][0] == q.power and np.array_equal(known, g):
+                        break
+                else:
+                    f = len(factors)
+                    origin.append(g)
+                    unit = np.abs(hat).max() or 1.0
+                    factors.append((q.power, hat / unit, unit))
+                unit = factors[f][2]
+            self.columns.append(("dust", len(dust_factor), unit))
+            dust.append(np.asarray(q.dust, float)[:, None])
+            dust_factor.append(f)
         self.powers = np.array([power for power, _, _ in factors])
         self.factors = np.ascontiguousarray([hat for _, hat, _ in factors])
-        self.factor_unit = np.array([unit for _, _, unit in factors])
+        stellar, dust = np.hstack(stellar), np.hstack(dust)
+        logs = self._set_logs(stellar, dust, dust_factor)
+        self.tables = kernels.Tables(
+            stellar=np.ascontiguousarray(stellar),
+            stellar_power=np.array(stellar_power),
+            dust=np.ascontiguousarray(dust),
+            dust_factor=np.array(dust_factor),
+            stellar_log=logs["stellar"][0],
+            stellar_log_power=np.array(stellar_power)[logs["stellar"][1]],
+            dust_log=logs["dust"][0],
+            dust_log_factor=np.array(dust_factor)[logs["dust"][1]],
+        )
+
+    def _set_logs(self, stellar, dust, dust_factor):
+        """Take the logarithms of the factors of the quantities that `want_log` names."""
+        values = {"stellar": stellar, "dust": dust}
+        chosen = {"stellar": [], "dust": []}
+        self.log_columns = []
+        for q, (kind, column, unit) in zip(self.grid.quantities, self.columns):
+            if q.name not in self.want_log:
+                continue
+            positive = (values[kind][:, column] > 0).all()
+            if kind == "dust" and dust_factor[column] >= 0:
+                positive &= (self.factors[dust_factor[column]] > 0).all()
+            if positive:
+                place = self.names.index(q.name)
+                self.log_columns.append((place, kind, len(chosen[kind]), unit, q.power))
+                chosen[kind].append(column)
+        return {
+            kind: (np.ascontiguousarray(np.log(values[kind][:, columns])), np.array(columns, int))
+            for kind, columns in chosen.items()
+        }
 
     def fit(self, flux, error, *, progress=None) -> FitResult:
         """Fit observations; parameters, result and errors are those of `dustcast.sed.engine.fit`.
@@ -354,7 +414,7 @@ class PreparedGrid:
         flux, error = _check_observations(self.grid, flux, error)
         result = _empty_result(self, len(flux))
         weigh = _weigh(flux, error, self.options)
-        one = self._fit_brute if self.options.method == "brute" else self._screen
+        one = self._fit_brute if self.options.method == "brute" else self._fit_compiled
 
         def block(first):
             for n in range(first, min(first + BLOCK, len(flux))):
@@ -372,9 +432,8 @@ class PreparedGrid:
                     progress(done, len(flux))
         return result
 
-    def _screen(self, n, flux, sigma, limit, result):
-        grid = self.grid
-        n_stellar, n_dust = len(self.luminosity), self.dust_t.shape[1]
+    def _fit_compiled(self, n, flux, sigma, limit, result):
+        """Fill one row of the result with the compiled kernels."""
         flux = flux / self.band_unit
         sigma = sigma / self.band_unit
         data = np.isfinite(sigma) & ~limit
@@ -383,120 +442,80 @@ class PreparedGrid:
         if not data.any():
             result.status[n] = NO_BAND
             return
-        # The unit of the observation: a weighted typical flux.
+        # The unit of the observation: its largest flux.
         unit = np.abs(flux[data]).max() or sigma[data].max()
         flux, sigma = flux / unit, sigma / unit
         weight = np.where(data, 1.0 / np.where(data, sigma, 1.0) ** 2, 0.0)
-        flux = np.where(data | limit, flux, 0.0)
-        fs, ss = np.empty(n_stellar), np.empty(n_stellar)
-        fd, dd = np.empty(n_dust), np.empty(n_dust)
-        sd = np.empty((len(self.vectors), n_dust))
-        kernels.stellar_sums(self.stellar_t, weight, flux, fs, ss)
-        kernels.dust_sums(self.dust_t, weight, flux, self.coupled, self.vectors, fd, dd, sd)
-        total = float(np.sum(weight * flux**2))
-        n_factor = len(self.powers)
-        sums = _Sums(
-            w=np.zeros((4, n_stellar)),
-            v0=np.zeros(n_dust),
-            v=np.zeros((3, n_factor, n_dust)),
-            y=np.zeros((len(self.vectors), n_dust)),
-            squares=np.zeros(1 + n_factor),
+        observation = kernels.Observation(
+            flux=np.where(data, flux, 0.0),
+            weight=weight,
+            limits=limits,
+            limit_flux=flux[limits],
+            limit_error=sigma[limits],
         )
-        best = np.empty(2)
-        best_index = np.empty(2, np.int64)
-        kernels.screen(
-            fs,
-            ss,
-            self.luminosity,
-            self.u,
-            fd,
-            dd,
-            sd,
-            total,
-            self.stellar,
-            self.dust_t,
-            limits,
-            flux[limits],
-            sigma[limits],
-            self.factors,
-            self.powers,
-            bool(self.want_log),
-            sums.w,
-            sums.v0,
-            sums.v,
-            sums.y,
-            sums.squares,
-            best,
-            best_index,
-        )
-        if best_index[0] < 0:
+        work = self._work_space()
+        want_log = bool(self.log_columns)
+        if self.options.method == "screen":
+            kernels.screen(self.kernel_grid, observation, np.inf, want_log, work)
+        else:
+            kernels.pruned(
+                self.kernel_grid, observation, self.options.tolerance, self.slack, want_log, work
+            )
+        if work.best_index[0] < 0:
             result.status[n] = NO_MODEL
             return
-        result.chi2[n] = best[0]
-        result.best_stellar[n], result.best_dust[n] = best_index
-        result.best_scale[n] = unit * best[1] / self.stellar_unit[best_index[0]]
-        result.n_counted[n] = grid.n_models
-        self._contract(n, sums, unit, result)
+        result.chi2[n] = work.best[0]
+        result.best_stellar[n], result.best_dust[n] = work.best_index
+        result.best_scale[n] = unit * work.best[1] / self.stellar_unit[work.best_index[0]]
+        result.n_counted[n] = work.counts[kernels.COUNTED]
+        self._contract(n, work, unit, result)
         _finish(self, n, result)
 
-    def _contract(self, n, sums, unit, result):
+    def _work_space(self):
+        """Return the memory of this thread, made once: fresh pages cost more than the sums."""
+        if not hasattr(self._local, "work"):
+            self._local.work = kernels.work_space(self.kernel_grid)
+        return self._local.work
+
+    def _contract(self, n, work, unit, result):
         """Turn marginal sums into moments of every quantity and band."""
-        kept = np.flatnonzero(sums.w[0])
-        z = sums.w[0, kept].sum()
-        p = sums.w[0, kept] / z
-        a = sums.w[1, kept] / sums.w[0, kept]
-        # Mean and variance within a stellar model first: no large squares are subtracted.
-        a_var = np.maximum(sums.w[2, kept] / sums.w[0, kept] - a**2, 0.0)
-        dusts = np.flatnonzero(sums.v0)
-        q = sums.v0[dusts] / z
-        t = sums.v[0][:, dusts] / sums.v0[dusts]
-        t_var = np.maximum(sums.v[1][:, dusts] / sums.v0[dusts] - t**2, 0.0)
-
-        def stellar_moments(g, power):
-            if power:
-                return _moments(p, a, a_var, g)
-            return _moments(p, np.ones_like(p), np.zeros_like(p), g)
-
-        logs = _LogSums(self, sums, kept, dusts, z, p, q, unit) if self.want_log else None
-        for c, (quantity, (kind, g, f)) in enumerate(zip(self.grid.quantities, self.parts)):
-            if kind == "stellar":
-                mean, std = stellar_moments(g[kept], quantity.power)
-                scale = unit if quantity.power else 1.0
-            elif kind == "dust":
-                mean, std = _moments(q, np.ones_like(q), np.zeros_like(q), g[dusts])
-                scale = 1.0
-            else:
-                mean, std = _moments(q, t[f], t_var[f], g[dusts])
-                scale = self.factor_unit[f] * (unit if quantity.power else 1.0)
-            result.mean[n, c] = scale * mean
-            result.std[n, c] = abs(scale) * std
-            if quantity.name in self.want_log:
-                result.log_mean[n, c], result.log_std[n, c] = logs.moments(
-                    quantity.power, kind, g, f
-                )
-        # Bands: F = x + y with x = a s and y = a lam d. The low-rank product enters only their
-        # covariance, where its error is multiplied by the width of y and not by its size.
-        for b in range(len(self.grid.bands)):
-            x, x_std = stellar_moments(self.stellar_t[b, kept], 1)
-            y, y_std = _moments(q, t[0], t_var[0], self.dust_t[b, dusts])
-            result.band_mean[n, b] = unit * self.band_unit[b] * (x + y)
-            result.band_std[n, b] = x_std**2 + y_std**2
-            if b in self.coupled:
-                vector = self.vectors[:, np.searchsorted(self.coupled, b)]
-                xy = (vector @ sums.y[:, dusts]) @ self.dust_t[b, dusts] / z
-                approximate = np.where(
-                    self.luminosity[kept] > 0, self.u[kept] @ vector, self.stellar_t[b, kept]
-                )
-                low_rank_x = (p * a) @ approximate
-                result.band_std[n, b] += 2.0 * (xy - low_rank_x * y)
-            result.band_std[n, b] = (
-                unit * self.band_unit[b] * np.sqrt(max(result.band_std[n, b], 0.0))
-            )
-        for name in self.want_marginals:
+        tables = self.tables
+        stellar = np.empty((2, len(tables.stellar_power)))
+        dust = np.empty((2, len(tables.dust_factor)))
+        covariance = np.empty(len(self.coupled))
+        kernels.moments(self.kernel_grid, tables, work, stellar, dust, covariance)
+        # A flux is the sum of its stellar and its dust part.
+        n_band = len(self.band_unit)
+        variance = stellar[1, :n_band] + dust[1, :n_band]
+        variance[self.coupled] += 2.0 * covariance
+        result.band_mean[n] = unit * self.band_unit * (stellar[0, :n_band] + dust[0, :n_band])
+        result.band_std[n] = unit * self.band_unit * np.sqrt(np.maximum(variance, 0.0))
+        found = {"stellar": stellar, "dust": dust}
+        for place, (quantity, (kind, column, scale)) in enumerate(
+            zip(self.grid.quantities, self.columns)
+        ):
+            scale = scale * unit if quantity.power else scale
+            result.mean[n, place] = scale * found[kind][0, column]
+            result.std[n, place] = scale * np.sqrt(found[kind][1, column])
+        if self.log_columns:
+            stellar = np.empty((2, len(tables.stellar_log_power)))
+            dust = np.empty((2, len(tables.dust_log_factor)))
+            kernels.log_moments(self.kernel_grid, tables, work, stellar, dust)
+            found = {"stellar": stellar, "dust": dust}
+            for place, kind, column, scale, power in self.log_columns:
+                scale = scale * unit if power else scale
+                mean, variance = found[kind][:, column]
+                result.log_mean[n, place] = (mean + np.log(scale)) / np.log(10.0)
+                result.log_std[n, place] = np.sqrt(variance) / np.log(10.0)
+        kept = work.kept[: work.counts[kernels.KEPT]]
+        for name, (_, posterior) in result.marginals.items():
+            index = self.marginal_index[name]
             if name in self.grid.stellar_parameters:
-                _marginal(result, n, name, self.grid.stellar_parameters[name], sums.w[0] / z)
+                index, weight = index[kept], work.w[0, : len(kept)]
             else:
-                _marginal(result, n, name, self.grid.dust_parameters[name], sums.v0 / z)
+                index, weight = index[work.order], work.rows[0, : len(work.order)]
+            histogram = np.bincount(index, weights=weight, minlength=posterior.shape[1])
+            posterior[n] = histogram / histogram.sum()
 
     def _fit_brute(self, n, flux, sigma, limit, result):
         """Fill one row of the result from the table of all models (`dustcast.sed.brute`)."""
@@ -519,54 +538,12 @@ class PreparedGrid:
         for b in range(len(self.grid.bands)):
             result.band_mean[n, b], result.band_std[n, b] = posterior.band(b)
         stellar, dust = posterior.marginals()
-        for name in self.want_marginals:
-            if name in self.grid.stellar_parameters:
-                _marginal(result, n, name, self.grid.stellar_parameters[name], stellar)
-            else:
-                _marginal(result, n, name, self.grid.dust_parameters[name], dust)
+        for name, (_, marginal) in result.marginals.items():
+            weight = stellar if name in self.grid.stellar_parameters else dust
+            marginal[n] = np.bincount(
+                self.marginal_index[name], weights=weight, minlength=marginal.shape[1]
+            )
         _finish(self, n, result)
-
-
-@dataclass
-class _Sums:
-    """Marginal sums of one observation; shapes as in `kernels.screen`."""
-
-    w: np.ndarray
-    v0: np.ndarray
-    v: np.ndarray
-    y: np.ndarray
-    squares: np.ndarray
-
-
-class _LogSums:
-    """Moments of log10 of quantities from the marginal sums of ln a."""
-
-    def __init__(self, prepared, sums, kept, dusts, z, p, q, unit):
-        self.prepared = prepared
-        self.kept, self.dusts, self.p, self.q = kept, dusts, p, q
-        self.ln_unit = np.log(unit)
-        self.squares = sums.squares / z
-        self.ln_a = sums.w[3, kept] / z
-        self.ln_t = sums.v[2][:, dusts] / z
-
-    def moments(self, power, kind, g, f):
-        """Return mean and standard deviation of log10 of one quantity; NaN if it can be 0."""
-        if not (g > 0).all() or (f is not None and not (self.prepared.factors[f] > 0).all()):
-            return np.nan, np.nan
-        weight, chosen = (self.p, self.kept) if kind == "stellar" else (self.q, self.dusts)
-        ln_g = np.log(g[chosen])
-        mean_g = weight @ ln_g
-        variance = weight @ (ln_g - mean_g) ** 2
-        mean = mean_g + self.ln_unit * power
-        if (kind == "stellar" and power) or kind == "product":
-            part = self.ln_a if kind == "stellar" else self.ln_t[f]
-            square = self.squares[0 if kind == "stellar" else 1 + f]
-            mean_t = part.sum()
-            variance += square - mean_t**2 + 2.0 * (part - weight * mean_t) @ (ln_g - mean_g)
-            mean += mean_t
-            if kind == "product":
-                mean += np.log(self.prepared.factor_unit[f])
-        return mean / np.log(10.0), np.sqrt(max(variance, 0.0)) / np.log(10.0)
 
 
 def low_rank(
@@ -606,19 +583,6 @@ def low_rank(
         if error <= tolerance:
             break
     return np.ascontiguousarray(u), np.ascontiguousarray(vectors[:rank] * column), float(error)
-
-
-def _moments(p, a, a_var, g):
-    """Mean and standard deviation of a g, with a's mean and variance given for each g."""
-    mean = p @ (a * g)
-    variance = p @ ((a * g - mean) ** 2 + a_var * g**2)
-    return mean, np.sqrt(variance)
-
-
-def _marginal(result, n, name, parameter, probability):
-    values, posterior = result.marginals[name]
-    index = np.searchsorted(values, np.asarray(parameter, float))
-    posterior[n] = np.bincount(index, weights=probability, minlength=len(values))
 
 
 def _typical(table, axis):
@@ -691,11 +655,9 @@ def _empty_result(prepared, n_observation):
     def blank(*shape):
         return np.full((n_observation, *shape), np.nan)
 
-    marginals = {}
-    for name in prepared.want_marginals:
-        table = grid.stellar_parameters if name in grid.stellar_parameters else grid.dust_parameters
-        values = np.unique(np.asarray(table[name], float))
-        marginals[name] = (values, blank(len(values)))
+    marginals = {
+        name: (values, blank(len(values))) for name, values in prepared.marginal_values.items()
+    }
     return FitResult(
         names=prepared.names,
         bands=tuple(grid.bands),

@@ -2,12 +2,16 @@
 
 All of them work on one observation in dimensionless units: fluxes are divided by a unit a band
 and one an observation, stellar models by their own size, so that nothing under- or overflows
-whatever the distance of the galaxy. The symbols are those of docs/method-fits.md.
+whatever the distance of the galaxy. Symbols and proofs are those of docs/method-fits.md.
+
+Dust models are kept in tiles of `TILE`, which are the unit of pruning and of vector arithmetic. The
+sums over stellar models run in the order of the grid, whatever the number of threads.
 """
 
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import numba
 import numpy as np
@@ -18,10 +22,171 @@ FAST = {"reassoc", "contract", "arcp", "nsz"}
 
 jit = numba.njit(cache=True, nogil=True, fastmath=FAST, error_model="numpy")
 # Without reassociation: where the order of operations protects digits.
-jit_strict = numba.njit(cache=True, nogil=True, error_model="numpy")
+strict = numba.njit(cache=True, nogil=True, error_model="numpy")
+
+# Unsigned constants, which numba does not mix with signed ones.
+U = np.uint64
+ZERO, ONE, TWO, THREE, FOUR = U(0), U(1), U(2), U(3), U(4)
+# Rows of the table of `evaluate` and `accumulate`.
+NUM, DEN, KEEP, SCALE, EXPONENT, WEIGHT, SQUARE = (U(row) for row in range(7))
+N_TABLE = 7
+# Places of Work.counts.
+KEPT, EVALUATED, COUNTED, GIVEN_UP = range(4)
+
+# Dust models a tile, and tiles a group of the coarser of two levels of pruning.
+TILE = 16
+GROUP = 8
+TILE_U = U(TILE)
+# Slices of dust luminosity of which the likeliest stellar models are tried first.
+SLICES = 128
+# Squared width, in sigma, that the unknown part of a band may have to enter a bound.
+WIDTH = 0.15
+# Fraction of the grid above which pruning is not worth its tests.
+WORTH = 0.4
+# One in so many stellar models is tried to predict that fraction.
+SAMPLE = 8
+# Stellar models that are summed at a time, so that their sums stay in the first-level cache.
+STRIP = 512
 
 
-@jit_strict
+class Grid(NamedTuple):
+    """The grid in dimensionless units.
+
+    `stellar` has shape (n_stellar, n_band), `stellar_t` is its transpose, `dust_t` has shape
+    (n_band, n_dust); S[i, b] = sum_k u[i, k] vectors[k, c] in the band b = coupled[c]. `factors` of
+    shape (n_factor, n_stellar) are stellar factors of products with a dust factor, the first the
+    luminosity, and `powers` the power of the scale that goes with each.
+    """
+
+    stellar: np.ndarray
+    stellar_t: np.ndarray
+    luminosity: np.ndarray
+    u: np.ndarray
+    vectors: np.ndarray
+    coupled: np.ndarray
+    dust_t: np.ndarray
+    factors: np.ndarray
+    powers: np.ndarray
+
+
+class Observation(NamedTuple):
+    """One observation: `weight` is 1 / sigma^2 of detections and 0 elsewhere.
+
+    `limits` are the bands with an upper limit, `limit_flux` and `limit_error` theirs.
+    """
+
+    flux: np.ndarray
+    weight: np.ndarray
+    limits: np.ndarray
+    limit_flux: np.ndarray
+    limit_error: np.ndarray
+
+
+class Work(NamedTuple):
+    """Memory of one thread: the marginal sums of one observation, and work space.
+
+    Attributes
+    ----------
+    kept : ndarray of int, shape (n_stellar,)
+        The stellar models that are left, first `counts[KEPT]` places; `w`, `fs` and `ss` follow it.
+    w : ndarray of shape (4, n_stellar)
+        Sums over dust models of the likelihood weight: w, w a, w a^2, w ln a.
+    order : ndarray of int, shape (n_dust,)
+        The dust model at each place; `rows` and `dust` follow it.
+    rows : ndarray of shape (1 + 3 n_factor, n_place)
+        Sums over stellar models of w; then for each factor w t, w t^2, w ln t with t = a^power g.
+        The number of places is that of dust models up to whole tiles.
+    cross : ndarray of shape (n_coupled,)
+        Sums over all models of w a^2 S L D in the coupled bands.
+    squares : ndarray of shape (1 + n_factor,)
+        Sums over all models of w (ln a)^2 and of w (ln t)^2 of each factor.
+    best : ndarray of shape (2,)
+        Smallest chi2 and its scale.
+    best_index : ndarray of int, shape (2,)
+        Its stellar and dust model, -1 if there is none.
+    counts : ndarray of int, shape (4,)
+        Stellar models kept, models evaluated, models counted, whether pruning was given up.
+    fs, ss : ndarray of shape (n_stellar,)
+        sum_b w f S and sum_b w S^2 with w = 1 / sigma^2.
+    bound, scale, curvature : ndarray of shape (n_stellar,)
+        Of `stellar_bounds`.
+    d_bound, d_scale, d_curvature : ndarray of shape (n_dust,)
+        Of `dust_bounds`.
+    plain, dust : ndarray of shape (3 + rank, n_place)
+        Of `dust_sums`, in the order of the grid and in that of `order`.
+    emission : ndarray of shape (n_coupled, n_place)
+        Dust emission in the coupled bands in the order of `order`.
+    table : ndarray of shape (N_TABLE, n_place)
+        Of `evaluate` and `accumulate`.
+    bits, power : ndarray of int64 and of float64, shape (n_place,)
+        The same memory twice, for `fast_exp`.
+    runs : ndarray of int, shape (n_tile, 2)
+        Of `find_runs`.
+    """
+
+    kept: np.ndarray
+    w: np.ndarray
+    order: np.ndarray
+    rows: np.ndarray
+    cross: np.ndarray
+    squares: np.ndarray
+    best: np.ndarray
+    best_index: np.ndarray
+    counts: np.ndarray
+    fs: np.ndarray
+    ss: np.ndarray
+    bound: np.ndarray
+    scale: np.ndarray
+    curvature: np.ndarray
+    d_bound: np.ndarray
+    d_scale: np.ndarray
+    d_curvature: np.ndarray
+    plain: np.ndarray
+    dust: np.ndarray
+    emission: np.ndarray
+    table: np.ndarray
+    bits: np.ndarray
+    power: np.ndarray
+    runs: np.ndarray
+
+
+def work_space(grid: Grid) -> Work:
+    """Return the memory that one thread needs for a grid."""
+    n_stellar = len(grid.luminosity)
+    n_dust = grid.dust_t.shape[1]
+    n_tile = -(-n_dust // TILE)
+    n_place = n_tile * TILE
+    n_factor, n_coupled, rank = len(grid.powers), len(grid.coupled), len(grid.vectors)
+    bits = np.zeros(n_place, np.int64)
+    return Work(
+        kept=np.zeros(n_stellar, np.int64),
+        w=np.zeros((4, n_stellar)),
+        order=np.zeros(n_dust, np.int64),
+        rows=np.zeros((1 + 3 * n_factor, n_place)),
+        cross=np.zeros(n_coupled),
+        squares=np.zeros(1 + n_factor),
+        best=np.zeros(2),
+        best_index=np.zeros(2, np.int64),
+        counts=np.zeros(4, np.int64),
+        fs=np.zeros(n_stellar),
+        ss=np.zeros(n_stellar),
+        bound=np.zeros(n_stellar),
+        scale=np.zeros(n_stellar),
+        curvature=np.zeros(n_stellar),
+        d_bound=np.zeros(n_dust),
+        d_scale=np.zeros(n_dust),
+        d_curvature=np.zeros(n_dust),
+        plain=np.zeros((3 + rank, n_place)),
+        dust=np.zeros((3 + rank, n_place)),
+        emission=np.zeros((n_coupled, n_place)),
+        table=np.zeros((N_TABLE, n_place)),
+        bits=bits,
+        power=bits.view(np.float64),
+        runs=np.zeros((n_tile, 2), np.int64),
+    )
+
+
+@strict
 def log_normal_cdf(x):
     """Return ln of the cumulative normal distribution at `x`, without underflow."""
     if x > -10.0:
@@ -32,287 +197,913 @@ def log_normal_cdf(x):
     return -0.5 * x * x - math.log(-x) - 0.9189385332046727 + math.log(series)
 
 
-@jit
-def stellar_sums(stellar_t, weight, flux, fs, ss):
-    """Fill `fs` = sum_b w f S and `ss` = sum_b w S^2 of every stellar model.
+@strict
+def fast_exp(n, table, x, out, bits, power):
+    """Fill row `out` of `table` with exp(-x) of row `x`, by vector arithmetic, for 0 <= x < 700.
+
+    exp(-x) = 2^m exp(r) with |r| <= ln(2) / 2, and a polynomial of degree 12 for exp(r), whose
+    relative error is below 1e-15.
 
     Parameters
     ----------
-    stellar_t : ndarray of shape (n_band, n_stellar)
-    weight, flux : ndarray of shape (n_band,)
-    fs, ss : ndarray of shape (n_stellar,)
-        Overwritten.
+    n : uint64
+        Length.
+    table : ndarray of shape (n_row, n_place)
+    x, out : uint64
+        Rows of `table`.
+    bits : ndarray of int64, shape (n_place,)
+        Work space.
+    power : ndarray of float64, shape (n_place,)
+        The same memory as `bits`.
     """
-    fs[:] = 0.0
-    ss[:] = 0.0
-    n = fs.size
-    for b in range(weight.size):
-        w = weight[b]
-        if w > 0.0:
-            wf = w * flux[b]
-            row = stellar_t[b]
-            for i in range(n):
-                s = row[i]
-                fs[i] += wf * s
-                ss[i] += w * s * s
+    for k in range(n):
+        m = math.floor(0.5 - table[x, k] * 1.4426950408889634)
+        r = -table[x, k] - m * 0.6931471803691238 - m * 1.9082149292705877e-10
+        p = 1.0 / 479001600.0
+        p = p * r + 1.0 / 39916800.0
+        p = p * r + 1.0 / 3628800.0
+        p = p * r + 1.0 / 362880.0
+        p = p * r + 1.0 / 40320.0
+        p = p * r + 1.0 / 5040.0
+        p = p * r + 1.0 / 720.0
+        p = p * r + 1.0 / 120.0
+        p = p * r + 1.0 / 24.0
+        p = p * r + 1.0 / 6.0
+        p = p * r + 0.5
+        p = p * r + 1.0
+        table[out, k] = p * r + 1.0
+        bits[k] = (np.int64(m) + 1023) << 52
+    for k in range(n):
+        table[out, k] *= power[k]
 
 
 @jit
-def dust_sums(dust_t, weight, flux, coupled, vectors, fd, dd, sd):
-    """Fill the sums over bands of every dust model.
+def dust_sums(grid, obs, sums):
+    """Fill the sums over bands of every dust model, in the order of the grid.
 
-    Parameters
-    ----------
-    dust_t : ndarray of shape (n_band, n_dust)
-    weight, flux : ndarray of shape (n_band,)
-    coupled : ndarray of int
-        Bands in which both stars and dust shine.
-    vectors : ndarray of shape (rank, n_coupled)
-        Low-rank factor: S[i, b] = sum_k U[i, k] vectors[k, b] in the coupled bands.
-    fd, dd : ndarray of shape (n_dust,)
-        sum_b w f D and sum_b w D^2; overwritten.
-    sd : ndarray of shape (rank, n_dust)
-        sum_b w vectors[k, b] D[j, b]; overwritten.
+    `sums` has shape (3 + rank, n_place): fD = sum_b w f D, DD = sum_b w D^2, 1 for a model and 0
+    for padding, and sum_b w vectors[k, b] D[b].
     """
-    fd[:] = 0.0
-    dd[:] = 0.0
-    sd[:] = 0.0
-    n = fd.size
-    for b in range(weight.size):
-        w = weight[b]
+    n_band, n_dust = grid.dust_t.shape
+    sums[:] = 0.0
+    sums[2, :n_dust] = 1.0
+    for b in range(n_band):
+        w = obs.weight[b]
         if w > 0.0:
-            wf = w * flux[b]
-            row = dust_t[b]
-            for j in range(n):
-                d = row[j]
-                fd[j] += wf * d
-                dd[j] += w * d * d
-    for c in range(coupled.size):
-        w = weight[coupled[c]]
+            wf = w * obs.flux[b]
+            row = grid.dust_t[b]
+            f_sum = sums[0]
+            d_sum = sums[1]
+            for j in range(n_dust):
+                f_sum[j] += wf * row[j]
+                d_sum[j] += w * row[j] * row[j]
+    for c in range(grid.coupled.size):
+        w = obs.weight[grid.coupled[c]]
         if w > 0.0:
-            row = dust_t[coupled[c]]
-            for k in range(vectors.shape[0]):
-                wv = w * vectors[k, c]
-                out = sd[k]
-                for j in range(n):
+            row = grid.dust_t[grid.coupled[c]]
+            for r in range(grid.vectors.shape[0]):
+                wv = w * grid.vectors[r, c]
+                out = sums[3 + r]
+                for j in range(n_dust):
                     out[j] += wv * row[j]
 
 
 @jit
-def row_scales(i, fs, ss, luminosity, u, fd, dd, sd, total, scale, chi2):
-    """Fill scale and chi2 of the stellar model `i` with every dust model.
-
-    A model whose best scale is not positive has chi2 = inf: it has no likelihood.
-    """
-    lam = luminosity[i]
-    n = fd.size
-    for j in range(n):
-        chi2[j] = 0.0
-    for k in range(sd.shape[0]):
-        uk = u[i, k]
-        row = sd[k]
-        for j in range(n):
-            chi2[j] += uk * row[j]
-    s0 = ss[i]
-    f0 = fs[i]
-    for j in range(n):
-        num = f0 + lam * fd[j]
-        den = s0 + lam * (2.0 * chi2[j] + lam * dd[j])
-        ok = (num > 0.0) and (den > 0.0)
-        a = num / den if ok else 0.0
-        scale[j] = a
-        chi2[j] = total - a * num if ok else np.inf
+def stellar_sums(grid, obs, i):
+    """Return sum_b w f S and sum_b w S^2 of the stellar model `i`."""
+    row = grid.stellar[i]
+    f = 0.0
+    s = 0.0
+    for b in range(row.size):
+        ws = obs.weight[b] * row[b]
+        f += ws * obs.flux[b]
+        s += ws * row[b]
+    return f, s
 
 
 @jit
-def add_limits(i, stellar, luminosity, dust_t, limits, limit_flux, limit_error, scale, chi2):
-    """Add the term of the upper limits to chi2 of the stellar model `i`.
+def evaluate(grid, dust, i, first, n, fs, ss, level, table):
+    """Compare one stellar model with a run of dust models.
+
+    Parameters
+    ----------
+    grid : Grid
+    dust : ndarray of shape (3 + rank, n_place)
+        Of `dust_sums`, in any order.
+    i : uint64
+        The stellar model.
+    first, n : uint64
+        Place of the first dust model of the run, and their number.
+    fs, ss : float
+        sum_b w f S and sum_b w S^2 of the stellar model.
+    level : float
+        sum_b w f^2 minus the largest chi2 of interest.
+    table : ndarray of shape (N_TABLE, n_place)
+        Rows NUM, DEN and KEEP are overwritten from their start; KEEP is 1 for models of interest
+        (num > 0 and num^2 >= level den, which needs no division) and 0 for others.
+    """
+    # Unsigned places: a signed index would be tested for counting from the end at every step.
+    lam = grid.luminosity[i]
+    u = grid.u
+    rank = U(u.shape[1])
+    full = rank - rank % FOUR
+    for k in range(n):
+        table[NUM, k] = 0.0
+    for r in range(ZERO, full, FOUR):
+        u0, u1, u2, u3 = u[i, r], u[i, r + ONE], u[i, r + TWO], u[i, r + THREE]
+        d = r + THREE
+        for k in range(n):
+            j = first + k
+            table[NUM, k] += (
+                u0 * dust[d, j]
+                + u1 * dust[d + ONE, j]
+                + u2 * dust[d + TWO, j]
+                + u3 * dust[d + THREE, j]
+            )
+    for r in range(full, rank):
+        u0 = u[i, r]
+        for k in range(n):
+            table[NUM, k] += u0 * dust[r + THREE, first + k]
+    for k in range(n):
+        j = first + k
+        den = ss + lam * (2.0 * table[NUM, k] + lam * dust[ONE, j])
+        num = fs + lam * dust[ZERO, j]
+        table[NUM, k] = num
+        table[DEN, k] = den
+        table[KEEP, k] = dust[TWO, j] if (num > 0.0) and (num * num >= level * den) else 0.0
+
+
+@jit
+def limit_term(grid, obs, i, j, a):
+    """Return what the upper limits add to chi2 of the model (i, j) at the scale `a`.
 
     CIGALE's `noscaling` (after Sawicki 2012): the scale comes from the detections alone, and
     chi2 grows by -2 ln P with P the probability of a flux below the limit.
     """
-    for c in range(limits.size):
-        b = limits[c]
-        row = dust_t[b]
-        s = stellar[i, b]
-        lam = luminosity[i]
-        inverse = 1.0 / limit_error[c]
-        for j in range(chi2.size):
-            if chi2[j] < np.inf:
-                x = (limit_flux[c] - scale[j] * (s + lam * row[j])) * inverse
-                chi2[j] -= 2.0 * log_normal_cdf(x)
+    term = 0.0
+    for c in range(obs.limits.size):
+        b = obs.limits[c]
+        model = a * (grid.stellar[i, b] + grid.luminosity[i] * grid.dust_t[b, j])
+        term -= 2.0 * log_normal_cdf((obs.limit_flux[c] - model) / obs.limit_error[c])
+    return term
 
 
 @jit
-def screen(
-    fs,
-    ss,
-    luminosity,
-    u,
-    fd,
-    dd,
-    sd,
-    total,
-    stellar,
-    dust_t,
-    limits,
-    limit_flux,
-    limit_error,
-    factors,
-    powers,
-    want_log,
-    w_sums,
-    v0,
-    v_sums,
-    y,
-    squares,
-    best,
-    best_index,
-):
+def improve(grid, obs, dust, i, first, n, fs, ss, total, work):
+    """Look for a smaller chi2 than `work.best` among the stellar model `i` and a run of dust."""
+    table = work.table
+    evaluate(grid, dust, i, first, n, fs, ss, total - work.best[0], table)
+    for k in range(n):
+        if table[KEEP, k] > 0.0:
+            a = table[NUM, k] / table[DEN, k]
+            chi2 = total - a * table[NUM, k]
+            j = work.order[first + k]
+            if obs.limits.size:
+                chi2 += limit_term(grid, obs, i, j, a)
+            if chi2 < work.best[0]:
+                work.best[0] = chi2
+                work.best[1] = a
+                work.best_index[0] = i
+                work.best_index[1] = j
+
+
+@jit
+def count(grid, obs, slot, first, n, total, level, want_log, work):
+    """Add the weights of all models of interest of a kept stellar model and a run of dust.
+
+    Parameters
+    ----------
+    slot : uint64
+        Place of the stellar model in `work.kept`.
+    first, n : uint64
+        Place of the first dust model of the run, and their number, a multiple of TILE.
+    total, level : float
+        sum_b w f^2, and that minus the largest chi2 of interest.
+    """
+    i = U(work.kept[slot])
+    table = work.table
+    evaluate(grid, work.dust, i, first, n, work.fs[slot], work.ss[slot], level, table)
+    hits = 0.0
+    begin = ZERO
+    open_run = False
+    # Weights are computed only for tiles with a model of interest, in runs of such tiles.
+    for k in range(ZERO, n, TILE_U):
+        some = 0.0
+        for m in range(k, k + TILE_U):
+            some += table[KEEP, m]
+        hits += some
+        if some > 0.0:
+            if not open_run:
+                begin = k
+                open_run = True
+        elif open_run:
+            accumulate(grid, obs, i, slot, first, begin, k - begin, total, want_log, work)
+            open_run = False
+    if open_run:
+        accumulate(grid, obs, i, slot, first, begin, n - begin, total, want_log, work)
+    work.counts[EVALUATED] += np.int64(n)
+    work.counts[COUNTED] += np.int64(hits)
+
+
+@jit
+def accumulate(grid, obs, i, slot, first, begin, n, total, want_log, work):
+    """Add the weights of part of a run that `evaluate` has filled, from place `begin` of it on."""
+    table = work.table
+    lam = grid.luminosity[i]
+    half = 0.5 * (total - work.best[0])
+    place = first + begin
+    for k in range(n):
+        m = begin + k
+        a = table[NUM, m] / table[DEN, m] if table[KEEP, m] > 0.0 else 0.0
+        # The best model's own exponent may round to below zero.
+        x = half - 0.5 * a * table[NUM, m]
+        table[SCALE, k] = a
+        table[EXPONENT, k] = x if x > 0.0 else 0.0
+    if obs.limits.size:
+        for k in range(n):
+            if table[KEEP, begin + k] > 0.0:
+                a = table[SCALE, k]
+                term = limit_term(grid, obs, i, work.order[place + k], a)
+                x = half - 0.5 * (a * table[NUM, begin + k] - term)
+                table[EXPONENT, k] = x if x > 0.0 else 0.0
+    for k in range(n):
+        # A weight below exp(-600) is none.
+        m = begin + k
+        x = table[EXPONENT, k]
+        table[KEEP, m] = table[KEEP, m] if x < 600.0 else 0.0
+        table[EXPONENT, k] = x if x < 600.0 else 600.0
+    fast_exp(n, table, EXPONENT, WEIGHT, work.bits, work.power)
+    rows = work.rows
+    s0 = 0.0
+    s1 = 0.0
+    s2 = 0.0
+    for k in range(n):
+        a = table[SCALE, k]
+        w = table[WEIGHT, k] * table[KEEP, begin + k]
+        wa = w * a
+        waa = wa * a
+        table[WEIGHT, k] = w
+        table[SQUARE, k] = waa
+        s0 += w
+        s1 += wa
+        s2 += waa
+        rows[ZERO, place + k] += w
+        rows[ONE, place + k] += wa * lam
+        rows[TWO, place + k] += waa * lam * lam
+    work.w[ZERO, slot] += s0
+    work.w[ONE, slot] += s1
+    work.w[TWO, slot] += s2
+    n_factor = U(grid.powers.size)
+    for f in range(ONE, n_factor):
+        g = grid.factors[f, i]
+        row = ONE + THREE * f
+        extensive = grid.powers[f] == 1
+        for k in range(n):
+            t = g * table[SCALE, k] if extensive else g
+            wt = table[WEIGHT, k] * t
+            rows[row, place + k] += wt
+            rows[row + ONE, place + k] += wt * t
+    add_cross(grid, i, lam, place, n, work)
+    if want_log:
+        for k in range(n):
+            w = table[WEIGHT, k]
+            if w > 0.0:
+                ln_a = math.log(table[SCALE, k])
+                work.w[THREE, slot] += w * ln_a
+                work.squares[ZERO] += w * ln_a * ln_a
+                for f in range(n_factor):
+                    g = grid.factors[f, i]
+                    if g > 0.0:
+                        ln_t = grid.powers[f] * ln_a + math.log(g)
+                        rows[THREE + THREE * f, place + k] += w * ln_t
+                        work.squares[ONE + f] += w * ln_t * ln_t
+
+
+@jit
+def add_cross(grid, i, lam, place, n, work):
+    """Add w a^2 S L D of a run to the sums of the coupled bands."""
+    table = work.table
+    emission = work.emission
+    n_coupled = U(grid.coupled.size)
+    full = n_coupled - n_coupled % FOUR
+    for c in range(ZERO, full, FOUR):
+        x0 = 0.0
+        x1 = 0.0
+        x2 = 0.0
+        x3 = 0.0
+        for k in range(n):
+            j = place + k
+            waa = table[SQUARE, k]
+            x0 += waa * emission[c, j]
+            x1 += waa * emission[c + ONE, j]
+            x2 += waa * emission[c + TWO, j]
+            x3 += waa * emission[c + THREE, j]
+        work.cross[c] += x0 * lam * grid.stellar[i, grid.coupled[c]]
+        work.cross[c + ONE] += x1 * lam * grid.stellar[i, grid.coupled[c + ONE]]
+        work.cross[c + TWO] += x2 * lam * grid.stellar[i, grid.coupled[c + TWO]]
+        work.cross[c + THREE] += x3 * lam * grid.stellar[i, grid.coupled[c + THREE]]
+    for c in range(full, n_coupled):
+        x0 = 0.0
+        for k in range(n):
+            x0 += table[SQUARE, k] * emission[c, place + k]
+        work.cross[c] += x0 * lam * grid.stellar[i, grid.coupled[c]]
+
+
+@jit
+def reset(grid, work):
+    """Forget the last observation; the dust models are in the order of the grid."""
+    work.rows[:] = 0.0
+    work.cross[:] = 0.0
+    work.squares[:] = 0.0
+    work.best[0] = np.inf
+    work.best[1] = 0.0
+    work.best_index[:] = -1
+    work.counts[:] = 0
+    for j in range(work.order.size):
+        work.order[j] = j
+
+
+@jit
+def keep(grid, obs, most, work):
+    """Keep the stellar models whose bound is not above `most`, and take their sums."""
+    n = 0
+    for i in range(work.bound.size):
+        if not (work.bound[i] > most):
+            work.kept[n] = i
+            work.fs[n], work.ss[n] = stellar_sums(grid, obs, i)
+            n += 1
+    work.counts[KEPT] = n
+    for row in range(4):
+        for m in range(n):
+            work.w[row, m] = 0.0
+
+
+@jit
+def arrange(grid, work):
+    """Bring the sums and the emission of the dust models into the order of `work.order`."""
+    for r in range(work.dust.shape[0]):
+        source = work.plain[r]
+        target = work.dust[r]
+        for j in range(work.order.size):
+            target[j] = source[work.order[j]]
+    for c in range(grid.coupled.size):
+        row = grid.dust_t[grid.coupled[c]]
+        target = work.emission[c]
+        for j in range(work.order.size):
+            target[j] = row[work.order[j]]
+
+
+@jit
+def screen(grid, obs, tolerance, want_log, work):
     """Add up every model of the grid, in two passes: the smallest chi2, then the weights.
 
     Parameters
     ----------
-    fs, ss, luminosity : ndarray of shape (n_stellar,)
-    u : ndarray of shape (n_stellar, rank)
-    fd, dd : ndarray of shape (n_dust,)
-    sd : ndarray of shape (rank, n_dust)
-    total : float
-        sum_b w f^2.
-    factors : ndarray of shape (n_factor, n_stellar)
-        Stellar factors g of products g[i] h[j]; the first is the luminosity.
-    powers : ndarray of int, shape (n_factor,)
-        Power of the scale of each factor.
-    w_sums : ndarray of shape (4, n_stellar)
-        Sums over dust models of w, w a, w a^2, w ln a.
-    v0 : ndarray of shape (n_dust,)
-        Sums over stellar models of w.
-    v_sums : ndarray of shape (3, n_factor, n_dust)
-        Sums over stellar models of w t, w t^2, w ln t, with t = a^power g.
-    y : ndarray of shape (rank, n_dust)
-        Sums over stellar models of w a^2 L U.
-    squares : ndarray of shape (1 + n_factor,)
-        Sums over all models of w (ln a)^2 and of w (ln t)^2 of each factor.
-    best : ndarray of shape (2,)
-        Smallest chi2 and its scale; overwritten.
-    best_index : ndarray of int, shape (2,)
-        The best stellar and dust model, -1 if there is none.
+    grid : Grid
+    obs : Observation
+    tolerance : float
+        Models above the smallest chi2 by more have no weight; infinity counts every model.
+    want_log : bool
+        Whether to sum logarithms.
+    work : Work
+        Its sums are overwritten.
     """
-    n_stellar = fs.size
-    n_dust = fd.size
-    scale = np.empty(n_dust)
-    chi2 = np.empty(n_dust)
-    best[0] = np.inf
-    best[1] = 0.0
-    best_index[:] = -1
-    for i in range(n_stellar):
-        row_scales(i, fs, ss, luminosity, u, fd, dd, sd, total, scale, chi2)
-        if limits.size:
-            add_limits(i, stellar, luminosity, dust_t, limits, limit_flux, limit_error, scale, chi2)
-        for j in range(n_dust):
-            if chi2[j] < best[0]:
-                best[0] = chi2[j]
-                best[1] = scale[j]
-                best_index[0] = i
-                best_index[1] = j
-    if best_index[0] < 0:
-        return
-    for i in range(n_stellar):
-        row_scales(i, fs, ss, luminosity, u, fd, dd, sd, total, scale, chi2)
-        if limits.size:
-            add_limits(i, stellar, luminosity, dust_t, limits, limit_flux, limit_error, scale, chi2)
-        for j in range(n_dust):
-            chi2[j] = math.exp(-0.5 * (chi2[j] - best[0]))
-        accumulate(
-            i,
-            0,
-            chi2,
-            scale,
-            u,
-            luminosity,
-            factors,
-            powers,
-            want_log,
-            w_sums,
-            v0,
-            v_sums,
-            y,
-            squares,
-        )
+    reset(grid, work)
+    dust_sums(grid, obs, work.plain)
+    arrange(grid, work)
+    total = np.sum(obs.weight * obs.flux * obs.flux)
+    n_place = U(work.dust.shape[1])
+    work.bound[:] = 0.0
+    keep(grid, obs, np.inf, work)
+    for i in range(work.bound.size):
+        fs, ss = work.fs[i], work.ss[i]
+        improve(grid, obs, work.dust, U(i), ZERO, n_place, fs, ss, total, work)
+    if work.best_index[0] >= 0:
+        level = total - (work.best[0] + tolerance)
+        for i in range(work.bound.size):
+            count(grid, obs, U(i), ZERO, n_place, total, level, want_log, work)
 
 
 @jit
-def accumulate(
-    i,
-    first,
-    weight,
-    scale,
-    u,
-    luminosity,
-    factors,
-    powers,
-    want_log,
-    w_sums,
-    v0,
-    v_sums,
-    y,
-    squares,
-):
-    """Add the weights of the stellar model `i` with a run of dust models to all sums.
+def dust_reach(grid, obs, threshold, reach):
+    """Fill `reach` with the largest dust flux in each band of any model with chi2 <= threshold.
+
+    In every fitted band t D <= f + sqrt(threshold) sigma, since stars only add (bound 1 of
+    docs/method-fits.md).
+    """
+    root = math.sqrt(threshold)
+    reach[:] = 0.0
+    n_band, n_dust = grid.dust_t.shape
+    inverse = np.zeros(n_dust)
+    for b in range(n_band):
+        if obs.weight[b] > 0.0:
+            most = max(obs.flux[b] + root / math.sqrt(obs.weight[b]), 0.0)
+            if most == 0.0:
+                for j in range(n_dust):
+                    if grid.dust_t[b, j] > 0.0:
+                        inverse[j] = np.inf
+            else:
+                part = 1.0 / most
+                for j in range(n_dust):
+                    inverse[j] = max(inverse[j], part * grid.dust_t[b, j])
+    for b in range(n_band):
+        largest = 0.0
+        for j in range(n_dust):
+            d = grid.dust_t[b, j]
+            if d > 0.0:
+                largest = max(largest, d / inverse[j])
+        reach[b] = largest
+
+
+@jit
+def choose(width, allowed, budget, chosen):
+    """Choose the narrowest of the allowed bands whose squared widths stay within a budget.
+
+    Returns
+    -------
+    float
+        The sum of the squared widths of the bands that are now True in `chosen`.
+    """
+    chosen[:] = False
+    spent = 0.0
+    for b in np.argsort(width):
+        if allowed[b] and spent + width[b] ** 2 <= budget:
+            chosen[b] = True
+            spent += width[b] ** 2
+    return spent
+
+
+@jit
+def stellar_bounds(grid, obs, chosen, middle, bound, scale, curvature):
+    """Fill the least chi2 of each stellar model alone in the chosen bands.
+
+    chi2(a) = bound + curvature (a - scale)^2, with `middle` subtracted from the fluxes; `scale` is
+    not negative (bound 2 of docs/method-fits.md).
+    """
+    n = bound.size
+    rest = 0.0
+    for b in range(chosen.size):
+        if chosen[b]:
+            rest += obs.weight[b] * (obs.flux[b] - middle[b]) ** 2
+    for first in range(0, n, STRIP):
+        last = min(first + STRIP, n)
+        f = scale[first:last]
+        s = curvature[first:last]
+        f[:] = 0.0
+        s[:] = 0.0
+        for b in range(chosen.size):
+            if chosen[b]:
+                w = obs.weight[b]
+                wf = w * (obs.flux[b] - middle[b])
+                row = grid.stellar_t[b, first:last]
+                for i in range(last - first):
+                    f[i] += wf * row[i]
+                    s[i] += w * row[i] * row[i]
+        out = bound[first:last]
+        for i in range(last - first):
+            num = max(f[i], 0.0)
+            a = num / s[i] if s[i] > 0.0 else 0.0
+            out[i] = rest - a * num
+            f[i] = a
+
+
+@jit
+def dust_bounds(grid, obs, chosen, middle, bound, scale, curvature):
+    """Fill the least chi2 of each dust model alone in the chosen bands, as `stellar_bounds`."""
+    bound[:] = 0.0
+    scale[:] = 0.0
+    curvature[:] = 0.0
+    rest = 0.0
+    for b in range(chosen.size):
+        if chosen[b]:
+            w = obs.weight[b]
+            wf = w * (obs.flux[b] - middle[b])
+            rest += wf * (obs.flux[b] - middle[b])
+            row = grid.dust_t[b]
+            for j in range(scale.size):
+                scale[j] += wf * row[j]
+                curvature[j] += w * row[j] * row[j]
+    for j in range(scale.size):
+        num = max(scale[j], 0.0)
+        scale[j] = num / curvature[j] if curvature[j] > 0.0 else 0.0
+        bound[j] = rest - scale[j] * num
+
+
+@jit
+def first_guess(grid, obs, total, work):
+    """Find a small chi2: the likeliest stellar model of each slice of dust luminosity, all dust.
+
+    Only `work.best` and `work.best_index` change; any model at all gives a valid upper bound.
+    """
+    bound = work.bound
+    least = np.inf
+    for i in range(bound.size):
+        least = min(least, bound[i])
+    low = np.inf
+    high = 0.0
+    for i in range(bound.size):
+        if bound[i] < least + 30.0:
+            t = work.scale[i] * grid.luminosity[i]
+            high = max(high, t)
+            if t > 0.0:
+                low = min(low, t)
+    winner = np.full(SLICES + 1, -1)
+    step = SLICES / max(math.log(high / low), 1e-3) if high > 0.0 else 0.0
+    for i in range(bound.size):
+        if bound[i] < least + 30.0:
+            t = work.scale[i] * grid.luminosity[i]
+            q = SLICES if t <= 0.0 else min(int(step * math.log(t / low)), SLICES - 1)
+            if winner[q] < 0 or bound[i] < bound[winner[q]]:
+                winner[q] = i
+    n_place = U(work.plain.shape[1])
+    for i in winner:
+        if i >= 0:
+            fs, ss = stellar_sums(grid, obs, i)
+            improve(grid, obs, work.plain, U(i), ZERO, n_place, fs, ss, total, work)
+
+
+@jit
+def stellar_reach(grid, threshold, work, low, high):
+    """Fill the interval of the stellar flux of each band over the kept stellar models."""
+    low[:] = np.inf
+    high[:] = 0.0
+    for n in range(work.counts[KEPT]):
+        i = work.kept[n]
+        spare = max(threshold - work.bound[i], 0.0)
+        curvature = work.curvature[i]
+        half = math.sqrt(spare / curvature) if curvature > 0.0 else np.inf
+        a0 = max(work.scale[i] - half, 0.0)
+        a1 = work.scale[i] + half
+        row = grid.stellar[i]
+        for b in range(low.size):
+            s = row[b]
+            if s > 0.0:
+                low[b] = min(low[b], a0 * s)
+                high[b] = max(high[b], a1 * s)
+            else:
+                low[b] = 0.0
+
+
+@jit
+def tile_bounds(order, bound, scale, curvature, width, out):
+    """Fill for each run of `width` dust models what bounds chi2 of all of them.
 
     Parameters
     ----------
-    first : int
-        Position in `v0`, `v_sums` and `y` of the first dust model of the run.
-    weight, scale : ndarray of shape (n,)
-        Likelihood weights and scales of the run.
+    order : ndarray of int, shape (n_dust,)
+        The dust models, sorted by their best luminosity.
+    bound, scale, curvature : ndarray of shape (n_dust,)
+        Of each dust model (`dust_bounds`).
+    out : ndarray of shape (4, n_run)
+        Least bound, least and largest best luminosity, largest 1 / curvature; overwritten.
     """
-    n = weight.size
-    s0 = 0.0
-    s1 = 0.0
-    s2 = 0.0
-    for j in range(n):
-        w = weight[j]
-        a = scale[j]
-        s0 += w
-        s1 += w * a
-        s2 += w * a * a
-        v0[first + j] += w
-    if s0 == 0.0:
-        return
-    w_sums[0, i] += s0
-    w_sums[1, i] += s1
-    w_sums[2, i] += s2
-    for f in range(powers.size):
-        g = factors[f, i]
-        first_moment = v_sums[0, f]
-        second_moment = v_sums[1, f]
-        if powers[f] == 1:
-            for j in range(n):
-                t = scale[j] * g
-                first_moment[first + j] += weight[j] * t
-                second_moment[first + j] += weight[j] * t * t
-        else:
-            for j in range(n):
-                first_moment[first + j] += weight[j] * g
-                second_moment[first + j] += weight[j] * g * g
-    lam = luminosity[i]
-    for k in range(y.shape[0]):
-        lu = lam * u[i, k]
-        row = y[k]
-        for j in range(n):
-            row[first + j] += weight[j] * scale[j] * scale[j] * lu
-    if want_log:
-        s3 = 0.0
-        for j in range(n):
-            if weight[j] > 0.0:
-                ln_a = math.log(scale[j])
-                s3 += weight[j] * ln_a
-                squares[0] += weight[j] * ln_a * ln_a
-                for f in range(powers.size):
-                    g = factors[f, i]
-                    if g > 0.0:
-                        ln_t = powers[f] * ln_a + math.log(g)
-                        v_sums[2, f, first + j] += weight[j] * ln_t
-                        squares[1 + f] += weight[j] * ln_t * ln_t
-        w_sums[3, i] += s3
+    for q in range(out.shape[1]):
+        first = q * width
+        last = min(first + width, order.size)
+        out[0, q] = np.inf
+        out[1, q] = np.inf
+        out[2, q] = 0.0
+        out[3, q] = 0.0
+        for n in range(first, last):
+            j = order[n]
+            out[0, q] = min(out[0, q], bound[j])
+            out[1, q] = min(out[1, q], scale[j])
+            out[2, q] = max(out[2, q], scale[j])
+            variance = 1.0 / curvature[j] if curvature[j] > 0.0 else np.inf
+            out[3, q] = max(out[3, q], variance)
+
+
+@jit
+def may_matter(runs, q, t, variance, spare):
+    """Tell whether run `q` of dust models can lie within `spare` of a stellar model's bound."""
+    distance = max(max(runs[1, q] - t, t - runs[2, q]), 0.0)
+    # Written so that a comparison with NaN keeps the run.
+    return not (runs[0, q] + distance * distance / (variance + runs[3, q]) > spare)
+
+
+@jit
+def pruned(grid, obs, tolerance, slack, want_log, work):
+    """Add up all models within `tolerance` of the smallest chi2, leaving out what cannot be.
+
+    Parameters
+    ----------
+    grid : Grid
+    obs : Observation
+    tolerance : float
+        Delta in chi2.
+    slack : float
+        Rounding of chi2, as a fraction of sum_b w f^2, that bounds allow for.
+    want_log : bool
+        Whether to sum logarithms.
+    work : Work
+        Its sums are overwritten.
+    """
+    reset(grid, work)
+    dust_sums(grid, obs, work.plain)
+    n_band = obs.weight.size
+    total = np.sum(obs.weight * obs.flux * obs.flux)
+    guard = slack * total
+    fitted = obs.weight > 0.0
+    sigma = np.where(fitted, 1.0 / np.sqrt(np.where(fitted, obs.weight, 1.0)), np.inf)
+
+    # 1. Bounds of the stellar models alone. They hold for models with chi2 <= threshold; begin
+    # with a threshold that suits a good fit, and repeat if no model meets it.
+    threshold = tolerance + 3.0 * np.sum(fitted)
+    reach = np.empty(n_band)
+    stellar_bands = np.zeros(n_band, np.bool_)
+    while True:
+        dust_reach(grid, obs, threshold, reach)
+        width = np.where(fitted, 0.5 * reach / sigma, np.inf)
+        spent = choose(width, fitted, WIDTH, stellar_bands)
+        stellar_bounds(
+            grid, obs, stellar_bands, 0.5 * reach, work.bound, work.scale, work.curvature
+        )
+        first_guess(grid, obs, total, work)
+        if work.best[0] + tolerance <= threshold:
+            break
+        if work.best_index[0] < 0:
+            # No model found yet has a positive scale; all must be tried.
+            screen(grid, obs, tolerance, want_log, work)
+            return
+        threshold = work.best[0] + tolerance
+    threshold = work.best[0] + tolerance
+
+    # 2. The stellar models that are left.
+    most = (math.sqrt(threshold) + math.sqrt(spent)) ** 2 + guard
+    keep(grid, obs, most, work)
+
+    # 3. Bounds of the dust models, after the middle of the stellar flux, in the other bands.
+    low = np.empty(n_band)
+    high = np.empty(n_band)
+    stellar_reach(grid, most, work, low, high)
+    middle = np.where(np.isfinite(high), 0.5 * (low + high), 0.0)
+    width = np.where(fitted & np.isfinite(high), 0.5 * (high - low) / sigma, np.inf)
+    dust_bands = np.zeros(n_band, np.bool_)
+    spent += choose(width, fitted & ~stellar_bands, WIDTH, dust_bands)
+    dust_bounds(grid, obs, dust_bands, middle, work.d_bound, work.d_scale, work.d_curvature)
+    work.order[:] = np.argsort(work.d_scale, kind="mergesort")
+    arrange(grid, work)
+    n_tile = work.runs.shape[0]
+    tiles = np.empty((4, n_tile))
+    groups = np.empty((4, (n_tile + GROUP - 1) // GROUP))
+    tile_bounds(work.order, work.d_bound, work.d_scale, work.d_curvature, TILE, tiles)
+    tile_bounds(work.order, work.d_bound, work.d_scale, work.d_curvature, TILE * GROUP, groups)
+
+    # 4. The smallest chi2.
+    root = math.sqrt(spent)
+    for n in range(work.counts[KEPT]):
+        i = work.kept[n]
+        spare = (math.sqrt(work.best[0]) + root) ** 2 + guard - work.bound[i]
+        n_run = find_runs(grid, i, spare, groups, tiles, work)
+        for m in range(n_run):
+            first = U(work.runs[m, 0])
+            length = U(work.runs[m, 1]) - first
+            improve(grid, obs, work.dust, U(i), first, length, work.fs[n], work.ss[n], total, work)
+
+    # 5. The weights of all models within the tolerance.
+    level = total - (work.best[0] + tolerance)
+    most = (math.sqrt(work.best[0] + tolerance) + root) ** 2 + guard
+    ahead = 0
+    for n in range(0, work.counts[KEPT], SAMPLE):
+        i = work.kept[n]
+        n_run = find_runs(grid, i, most - work.bound[i], groups, tiles, work)
+        for m in range(n_run):
+            ahead += SAMPLE * (work.runs[m, 1] - work.runs[m, 0])
+    if ahead > WORTH * work.bound.size * work.order.size:
+        work.counts[GIVEN_UP] = 1
+    for n in range(work.counts[KEPT]):
+        i = work.kept[n]
+        n_run = 1
+        work.runs[0, 0] = 0
+        work.runs[0, 1] = work.dust.shape[1]
+        if work.counts[GIVEN_UP] == 0:
+            n_run = find_runs(grid, i, most - work.bound[i], groups, tiles, work)
+        for m in range(n_run):
+            first = U(work.runs[m, 0])
+            length = U(work.runs[m, 1]) - first
+            count(grid, obs, U(n), first, length, total, level, want_log, work)
+
+
+@jit
+def find_runs(grid, i, spare, groups, tiles, work):
+    """List the runs of places of dust models that a stellar model must be compared with.
+
+    Parameters
+    ----------
+    i : int
+        The stellar model.
+    spare : float
+        What chi2 may exceed the bound of the stellar model by.
+    groups, tiles : ndarray of shape (4, n)
+        Of `tile_bounds`.
+    work : Work
+        First and last place (exclusive) of each run go to `work.runs`.
+
+    Returns
+    -------
+    int
+        Number of runs.
+    """
+    n_run = 0
+    if spare < 0.0:
+        return n_run
+    lam = grid.luminosity[i]
+    t = work.scale[i] * lam
+    variance = 0.0
+    if lam > 0.0:
+        curvature = work.curvature[i]
+        variance = lam * lam / curvature if curvature > 0.0 else np.inf
+    n_tile = tiles.shape[1]
+    end = -1
+    for g in range(groups.shape[1]):
+        if may_matter(groups, g, t, variance, spare):
+            for q in range(g * GROUP, min(g * GROUP + GROUP, n_tile)):
+                if may_matter(tiles, q, t, variance, spare):
+                    if end != q:
+                        work.runs[n_run, 0] = q * TILE
+                        n_run += 1
+                    end = q + 1
+                    work.runs[n_run - 1, 1] = end * TILE
+    return n_run
+
+
+class Tables(NamedTuple):
+    """What `moments` and `log_moments` take the expectation of.
+
+    Attributes
+    ----------
+    stellar : ndarray of shape (n_stellar, n_stellar_value)
+        Factors g of values a^p g: the bands' stellar flux, then stellar quantities.
+    stellar_power : ndarray of int, shape (n_stellar_value,)
+        Their p.
+    dust : ndarray of shape (n_dust, n_dust_value)
+        Factors h of values t h: the bands' dust emission, then quantities with a dust factor.
+    dust_factor : ndarray of int, shape (n_dust_value,)
+        Which factor t each goes with, -1 for none.
+    stellar_log, dust_log : ndarray
+        ln g and ln h of those whose logarithm is wanted.
+    stellar_log_power, dust_log_factor : ndarray of int
+        Their p and factor.
+    """
+
+    stellar: np.ndarray
+    stellar_power: np.ndarray
+    dust: np.ndarray
+    dust_factor: np.ndarray
+    stellar_log: np.ndarray
+    stellar_log_power: np.ndarray
+    dust_log: np.ndarray
+    dust_log_factor: np.ndarray
+
+
+@jit
+def moments(grid, tables, work, stellar, dust, covariance):
+    """Turn marginal sums into means and variances.
+
+    Values are summed from that of the best model on, and within a model by mean and variance, so
+    that no large squares are subtracted.
+
+    Parameters
+    ----------
+    grid : Grid
+    tables : Tables
+    work : Work
+        With the sums of an observation.
+    stellar : ndarray of shape (2, n_stellar_value)
+        Mean and variance of each value a^p g; overwritten.
+    dust : ndarray of shape (2, n_dust_value)
+        Mean and variance of each value t h; overwritten.
+    covariance : ndarray of shape (n_coupled,)
+        Of the stellar and the dust flux in the coupled bands; overwritten.
+    """
+    norm = 0.0
+    for n in range(work.counts[KEPT]):
+        norm += work.w[0, n]
+    n_value = tables.stellar_power.size
+    best = work.best_index[0]
+    reference = np.empty(n_value)
+    for v in range(n_value):
+        a = work.best[1] if tables.stellar_power[v] == 1 else 1.0
+        reference[v] = a * tables.stellar[best, v]
+    mean = stellar[0]
+    variance = stellar[1]
+    stellar[:] = 0.0
+    for n in range(work.counts[KEPT]):
+        w = work.w[0, n]
+        if w > 0.0:
+            i = work.kept[n]
+            a = work.w[1, n] / w
+            spread = max(work.w[2, n] / w - a * a, 0.0)
+            p = w / norm
+            row = tables.stellar[i]
+            for v in range(n_value):
+                extensive = tables.stellar_power[v] == 1
+                g = row[v]
+                d = (a if extensive else 1.0) * g - reference[v]
+                mean[v] += p * d
+                variance[v] += p * (d * d + (spread if extensive else 0.0) * g * g)
+    for v in range(n_value):
+        variance[v] = max(variance[v] - mean[v] * mean[v], 0.0)
+        mean[v] += reference[v]
+
+    n_value = tables.dust_factor.size
+    best_dust = work.best_index[1]
+    reference = np.empty(n_value)
+    for v in range(n_value):
+        f = tables.dust_factor[v]
+        t = 1.0
+        if f >= 0:
+            t = grid.factors[f, best] * (work.best[1] if grid.powers[f] == 1 else 1.0)
+        reference[v] = t * tables.dust[best_dust, v]
+    mean = dust[0]
+    variance = dust[1]
+    dust[:] = 0.0
+    n_factor = grid.powers.size
+    # One more factor, without mean or spread, for values that have none.
+    t = np.ones(n_factor + 1)
+    spread = np.zeros(n_factor + 1)
+    for q in range(work.order.size):
+        w = work.rows[0, q]
+        if w > 0.0:
+            j = work.order[q]
+            p = w / norm
+            for f in range(n_factor):
+                t[f] = work.rows[1 + 3 * f, q] / w
+                spread[f] = max(work.rows[2 + 3 * f, q] / w - t[f] * t[f], 0.0)
+            row = tables.dust[j]
+            for v in range(n_value):
+                f = tables.dust_factor[v]
+                h = row[v]
+                d = t[f] * h - reference[v]
+                mean[v] += p * d
+                variance[v] += p * (d * d + spread[f] * h * h)
+    for v in range(n_value):
+        variance[v] = max(variance[v] - mean[v] * mean[v], 0.0)
+        mean[v] += reference[v]
+    for c in range(grid.coupled.size):
+        b = grid.coupled[c]
+        covariance[c] = work.cross[c] / norm - stellar[0, b] * dust[0, b]
+
+
+@jit
+def log_moments(grid, tables, work, stellar, dust):
+    """Turn marginal sums into means and variances of natural logarithms.
+
+    Parameters
+    ----------
+    grid, tables, work
+        As `moments`.
+    stellar : ndarray of shape (2, n_stellar_log)
+        Mean and variance of p ln a + ln g; overwritten.
+    dust : ndarray of shape (2, n_dust_log)
+        Mean and variance of ln t + ln h; overwritten.
+    """
+    norm = 0.0
+    mean_a = 0.0
+    for n in range(work.counts[KEPT]):
+        norm += work.w[0, n]
+        mean_a += work.w[3, n]
+    mean_a /= norm
+    variance_a = work.squares[0] / norm - mean_a * mean_a
+    stellar[:] = 0.0
+    for v in range(tables.stellar_log_power.size):
+        reference = tables.stellar_log[work.best_index[0], v]
+        power = tables.stellar_log_power[v]
+        mean = 0.0
+        square = 0.0
+        cross = 0.0
+        for n in range(work.counts[KEPT]):
+            g = tables.stellar_log[work.kept[n], v] - reference
+            mean += work.w[0, n] * g
+            square += work.w[0, n] * g * g
+            cross += (work.w[3, n] - work.w[0, n] * mean_a) * g
+        mean /= norm
+        variance = square / norm - mean * mean
+        if power == 1:
+            variance += variance_a + 2.0 * cross / norm
+        stellar[0, v] = mean + reference + power * mean_a
+        stellar[1, v] = max(variance, 0.0)
+    dust[:] = 0.0
+    for v in range(tables.dust_log_factor.size):
+        reference = tables.dust_log[work.best_index[1], v]
+        f = tables.dust_log_factor[v]
+        mean_t = 0.0
+        variance = 0.0
+        if f >= 0:
+            for q in range(work.order.size):
+                mean_t += work.rows[3 + 3 * f, q]
+            mean_t /= norm
+            variance = work.squares[1 + f] / norm - mean_t * mean_t
+        mean = 0.0
+        square = 0.0
+        cross = 0.0
+        for q in range(work.order.size):
+            h = tables.dust_log[work.order[q], v] - reference
+            w = work.rows[0, q]
+            mean += w * h
+            square += w * h * h
+            if f >= 0:
+                cross += (work.rows[3 + 3 * f, q] - w * mean_t) * h
+        mean /= norm
+        dust[0, v] = mean + reference + mean_t
+        dust[1, v] = max(variance + square / norm - mean * mean + 2.0 * cross / norm, 0.0)

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from dustcast.bands import REFERENCE_BAND
-from dustcast.learning.features import TARGETS, sample_weights
+from dustcast.learning.features import TARGETS, concatenate, sample_weights
 from dustcast.learning.regressors import (
     fit_regressor,
     load_model,
@@ -17,7 +17,7 @@ from dustcast.learning.regressors import (
     save_model,
 )
 from dustcast.learning.uncertainty import SigmaModel, fit_sigma
-from dustcast.tables import DataError, Table
+from dustcast.tables import DataError, Table, stack_tables
 
 EXPERIMENT_DEFAULTS = {
     "drop_bands": [],
@@ -337,12 +337,27 @@ def cross_validate(
             train = {name for name, other in folds.items() if other != fold}
             model = train_fold(features, names, target, train, regressor, settings, seed)
             parts.append(predict_fold(features.rows(fold_of == fold), model, fold))
-    return concatenate_predictions(parts)
+    return stack_tables(parts)
 
 
-def concatenate_predictions(parts):
-    """Return the rows of several tables of predictions as one."""
-    parts = [part for part in parts if part]
-    if not parts:
-        return Table()
-    return Table({name: np.concatenate([part[name] for part in parts]) for name in parts[0]})
+def read_features(tables, selection):
+    """Return what an experiment reads: the features of its scales, and the names of the inputs.
+
+    Parameters
+    ----------
+    tables : iterable of Table
+        Features, one table a scale.
+    selection : dict
+        See `select_features`.
+    """
+    return select_features(concatenate(list(tables)), selection)
+
+
+def read_folds(table):
+    """Return the test fold of each galaxy from folds.csv (dict of str to int)."""
+    return {str(name): int(fold) for name, fold in zip(table["galaxy"], table["fold"])}
+
+
+def rows_of_fold(features, folds, fold):
+    """Return the samples of the galaxies whose test fold is `fold`."""
+    return features.rows(np.array([folds[name] == fold for name in features["galaxy"]], dtype=bool))

@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from dustcast.bands import REFERENCE_BAND
-from dustcast.tables import DataError, Table
+from dustcast.tables import DataError, Table, read_table
 from dustcast.units import (
     DUST_TEMPERATURE_EXPONENT,
     DUST_TEMPERATURE_UMIN_1_K,
@@ -41,6 +41,11 @@ class FeatureTable(Table):
     def __init__(self, columns=(), *, units=None, meta=None, exclusions=None):
         super().__init__(columns, units=units, meta=meta)
         self.exclusions = Table() if exclusions is None else exclusions
+
+    def exclusion_rows(self, scale):
+        """Return the exclusions as the rows of sample/exclusions.csv."""
+        excluded = zip(self.exclusions.get("galaxy", ()), self.exclusions.get("reason", ()))
+        return [[str(name), "", scale, "build_features", str(why)] for name, why in excluded]
 
 
 def dust_temperature(umin):
@@ -113,6 +118,57 @@ def targets_from_fit(full):
         },
         units={name + end: unit for name, unit in TARGET_UNITS.items() for end in ("", "_err")},
     )
+
+
+def official_truth(path):
+    """Read the targets of whole galaxies from DustPedia's official CIGALE results.
+
+    Parameters
+    ----------
+    path : str or Path
+        dustpedia_cigale_results_final_version.csv (Nersesian et al. 2019), in solar units; its
+        Lbolo is the unattenuated stellar luminosity.
+
+    Returns
+    -------
+    Table
+        id (``{galaxy}/global``), sLd, sMd (dex), Td (K), and ``_err`` as in `targets_from_fit`.
+
+    Raises
+    ------
+    DataError
+        If a column is missing or a value is not a number.
+    """
+    names = {
+        "bayes.dust.luminosity": "Ldust",
+        "bayes.stellar.lum": "Lbolo",
+        "bayes.dust.mass": "Mdust",
+        "bayes.stellar.m_star": "Mstar",
+        "bayes.dust.umin": "Umin",
+    }
+    columns = {}
+    table = read_table(path, required=("id", *(f"{name}_err" for name in names.values())))
+    for ours, theirs in names.items():
+        for end in ("", "_err"):
+            header = f"{theirs}_err" if end else _official_header(table, theirs, path)
+            values = table[header]
+            if values.dtype.kind not in "if":
+                raise DataError(f"{path}: the column {header} holds what is not a number")
+            columns[ours + end] = values.astype(float)
+    # The targets are ratios; only the mass of the dust is in another unit than a fit's.
+    columns["bayes.dust.mass"] = columns["bayes.dust.mass"] * SOLAR_MASS_KG
+    columns["bayes.dust.mass_err"] = columns["bayes.dust.mass_err"] * SOLAR_MASS_KG
+    targets = targets_from_fit(Table(columns))
+    sample_id = np.array([f"{name}/global" for name in table["id"]], dtype=object)
+    return Table({"id": sample_id} | dict(targets), units=targets.units)
+
+
+def _official_header(table, name, path):
+    """Return the column of a quantity, whose unit is part of its name (``Ldust__Lsol``)."""
+    found = [column for column in table if column == name or column.startswith(f"{name}__")]
+    if not found:
+        raise DataError(f"{path} lacks the column {name}: it has {', '.join(table)}")
+    return found[0]
 
 
 def build_features(

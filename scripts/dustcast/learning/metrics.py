@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from dustcast.learning.features import sample_weights
-from dustcast.tables import DataError, Table
+from dustcast.tables import DataError, Table, stack_tables
 
 METRICS = ("rmse", "r2", "me", "chi2")
 
@@ -138,6 +138,27 @@ def galaxy_metrics_table(predictions, *, experiment=""):
             rows.append({"experiment": experiment} | key | label | one)
     names = ["experiment", "regressor", "target", "scale", "galaxy", "n_samples", *METRICS]
     return _table(rows, names)
+
+
+def seeds_table(by_seed):
+    """Return the metrics of an experiment on several splits of the galaxies.
+
+    Parameters
+    ----------
+    by_seed : dict of int to Table
+        Seed of the folds to a table as from `metrics_table`.
+
+    Returns
+    -------
+    Table
+        The rows of all tables, with the column fold_seed in front.
+    """
+    return stack_tables(
+        [
+            Table({"fold_seed": np.full(table.n_rows, seed)} | dict(table))
+            for seed, table in by_seed.items()
+        ]
+    )
 
 
 def paired_difference(first, second, *, n_bootstrap=1000, seed=123):

@@ -15,7 +15,10 @@ import zipfile
 from pathlib import Path
 
 import numpy as np
-from sklearn.base import BaseEstimator, RegressorMixin
+from sklearn.base import BaseEstimator, RegressorMixin, clone
+from sklearn.gaussian_process import GaussianProcessRegressor
+from sklearn.gaussian_process.kernels import ConstantKernel, Matern, WhiteKernel
+from sklearn.preprocessing import StandardScaler
 
 from dustcast.learning.folds import inner_splits
 from dustcast.provenance import versions
@@ -48,17 +51,17 @@ DEFAULTS = {
     "svr": {"C": 10.0, "epsilon": 0.2, "gamma": 0.01, "max_rows": 6000},
     "gaussian_process": {"nu": 1.5, "length_scale": 3.0, "noise": 0.3, "max_rows": 1500},
     "mlp": {
-        "hidden_layer_sizes": [64, 32],
+        "hidden_layer_sizes": [32],
         "alpha": 1.0,
         "learning_rate_init": 3e-3,
-        "max_iter": 60,
+        "max_iter": 100,
         "n_networks": 4,
     },
     "linear": {"alpha": 10.0},
     "ensemble": {
-        "base": ["gaussian_process", "svr", "random_forest", "extra_trees", "mlp"],
+        "base": ["gaussian_process", "svr", "mlp", "random_forest", "xgboost"],
         "n_inner": 5,
-        "shrinkage": 0.1,
+        "shrinkage": 1.0,
     },
 }
 """Settings of each regressor, by the names of its library; a configuration may change any."""
@@ -69,6 +72,7 @@ LIBRARIES = ("numpy", "scikit-learn", "xgboost-cpu")
 # What a stored model may contain besides numpy arrays and the scikit-learn estimators that skops
 # knows: each was looked up, holds numbers only, and runs no code of the file when it is read.
 TRUSTED_TYPES = (
+    "dustcast.learning.regressors.NoiseByWeight",
     "dustcast.learning.regressors.ScaledRegressor",
     "dustcast.learning.regressors.WeightedGaussianProcess",
     "sklearn._loss.link.IdentityLink",
@@ -79,8 +83,9 @@ TRUSTED_TYPES = (
     "sklearn.gaussian_process.kernels.Matern",
     "sklearn.gaussian_process.kernels.Product",
     "sklearn.gaussian_process.kernels.Sum",
-    "sklearn.gaussian_process.kernels.WhiteKernel",
+    "sklearn.neural_network._stochastic_optimizers.AdamOptimizer",
     "sklearn.tree._tree.Tree",
+    "sklearn.utils._bunch.Bunch",
 )
 
 
@@ -202,10 +207,6 @@ class ScaledRegressor(RegressorMixin, BaseEstimator):
 
     def fit(self, X, y, sample_weight=None):
         """Fit to features `X` (n_samples, n_features; NaN allowed) and target `y`."""
-        from sklearn.base import clone
-        from sklearn.impute import SimpleImputer
-        from sklearn.preprocessing import StandardScaler
-
         weight = np.ones(len(y)) if sample_weight is None else np.asarray(sample_weight, float)
         if self.max_rows and len(y) > self.max_rows:
             draw = np.random.default_rng(self.seed)
@@ -213,8 +214,11 @@ class ScaledRegressor(RegressorMixin, BaseEstimator):
                 draw.choice(len(y), self.max_rows, replace=False, p=weight / weight.sum())
             )
             X, y, weight = X[rows], y[rows], np.ones(len(rows))
-        self.imputer_ = SimpleImputer(strategy="median", keep_empty_features=True)
-        complete = self.imputer_.fit_transform(X)
+        known = np.isfinite(X)
+        self.medians_ = np.array(
+            [np.median(x[k]) if k.any() else 0.0 for x, k in zip(X.T, known.T)]
+        )
+        complete = self._complete(X)
         self.scaler_ = StandardScaler().fit(complete, sample_weight=weight)
         self.target_mean_ = float(np.average(y, weights=weight))
         scatter = np.sqrt(np.average((y - self.target_mean_) ** 2, weights=weight))
@@ -229,15 +233,43 @@ class ScaledRegressor(RegressorMixin, BaseEstimator):
 
     def predict(self, X):
         """Return predictions for features `X` (n_samples, n_features)."""
-        scaled = self.scaler_.transform(self.imputer_.transform(X))
+        scaled = self.scaler_.transform(self._complete(X))
         return self.target_mean_ + self.target_scale_ * self.estimator_.predict(scaled)
+
+    def _complete(self, X):
+        return np.where(np.isnan(X), self.medians_, X)
+
+
+class NoiseByWeight(WhiteKernel):
+    """White noise of variance noise_level / weight for each training sample.
+
+    Parameters
+    ----------
+    noise_level : float
+        Noise variance of a sample of weight 1; learned.
+    noise_level_bounds : (float, float)
+        Range of the search.
+    weight : numpy.ndarray, shape (n_samples,), optional
+        Weights of the training samples (default 1). No other samples have noise.
+    """
+
+    def __init__(self, noise_level=1.0, noise_level_bounds=(1e-5, 1e5), weight=None):
+        super().__init__(noise_level, noise_level_bounds)
+        self.weight = weight
+
+    def __call__(self, X, Y=None, eval_gradient=False):
+        """Return the kernel matrix, and its derivative by ln noise_level."""
+        if Y is not None or self.weight is None:
+            return super().__call__(X, Y, eval_gradient)
+        matrix = np.diag(self.noise_level / self.weight)
+        return (matrix, matrix[:, :, None]) if eval_gradient else matrix
 
 
 class WeightedGaussianProcess(RegressorMixin, BaseEstimator):
     """Gaussian process with a Matern kernel, whose samples may have weights.
 
-    The kernel's parameters maximise the marginal likelihood with equal weights; where the weights
-    differ, the noise variance of sample i is then set to noise / weight_i.
+    The noise variance of a sample is inverse to its weight; the kernel's parameters maximise the
+    marginal likelihood.
 
     Parameters
     ----------
@@ -254,16 +286,9 @@ class WeightedGaussianProcess(RegressorMixin, BaseEstimator):
 
     def fit(self, X, y, sample_weight=None):
         """Fit to complete, standardised features and target."""
-        from sklearn.gaussian_process import GaussianProcessRegressor
-        from sklearn.gaussian_process.kernels import ConstantKernel, Matern, WhiteKernel
-
         signal = ConstantKernel() * Matern(self.length_scale, nu=self.nu)
-        process = GaussianProcessRegressor(signal + WhiteKernel(self.noise)).fit(X, y)
-        if sample_weight is not None and np.ptp(sample_weight) > 0:
-            noise = process.kernel_.k2.noise_level / (sample_weight / np.mean(sample_weight))
-            process = GaussianProcessRegressor(process.kernel_.k1, alpha=noise, optimizer=None)
-            process.fit(X, y)
-        self.process_ = process
+        process = GaussianProcessRegressor(signal + NoiseByWeight(self.noise, weight=sample_weight))
+        self.process_ = process.fit(X, y)
         return self
 
     def predict(self, X):
@@ -448,8 +473,6 @@ def _load_skops(path):
 
 def _fresh(model):
     """Return an unfitted regressor of the same settings."""
-    from sklearn.base import clone
-
     if isinstance(model, StackedEnsemble):
         learners = [(name, clone(learner)) for name, learner in model.learners]
         return StackedEnsemble(learners, model.n_inner, model.shrinkage, model.seed)

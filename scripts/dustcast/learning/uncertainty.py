@@ -25,7 +25,7 @@ DEFAULTS = {
     "subsample": 0.8,
     "colsample_bynode": 0.5,
     "n_inner": 5,
-    "validation": "holdout",
+    "validation": "cross",
     "validation_fraction": 0.2,
     "min_galaxies_holdout": 100,
 }
@@ -139,11 +139,13 @@ def fit_sigma(inputs, residual, weight, galaxy, settings=None, seed=0):
         Galaxy of each sample; every split below is by galaxy.
     settings : dict, optional
         What differs from `DEFAULTS`: xgboost's parameters; ``max_rounds``, of which the best
-        number is found on ``n_inner`` inner folds; ``validation``: "holdout" keeps a
-        ``validation_fraction`` of the galaxies from the booster and takes chi2 from them (as the
-        paper does), "cross" takes chi2 from the inner folds together, each predicted by a booster
-        that did not see it, and trains the booster on all. With fewer than
-        ``min_galaxies_holdout`` galaxies it is always "cross": chi2 of a handful means nothing.
+        number is found on ``n_inner`` inner folds; ``validation``: "cross" takes chi2 from those
+        folds together, each predicted by a booster that did not see it, and trains the booster
+        on all; "holdout" keeps a ``validation_fraction`` of the galaxies from the booster and
+        takes chi2 from them (as the paper does, which costs training galaxies and leaves the
+        factor uncertain: chi2 of 714 held-out galaxies scattered by 0.08 about 1 with it and by
+        0.03 with "cross"). With fewer than ``min_galaxies_holdout`` galaxies it is always
+        "cross": chi2 of a handful means nothing.
     seed : int
         Seed of the splits and the booster.
 

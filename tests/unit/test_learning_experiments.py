@@ -1,0 +1,203 @@
+import numpy as np
+import pytest
+
+from dustcast.learning import experiments as ex
+from dustcast.learning import metrics as mt
+from dustcast.learning.folds import split_folds
+from dustcast.tables import DataError, Table
+
+QUICK_STACK = {
+    "base": ["gaussian_process", "random_forest", "extra_trees"],
+    "random_forest": {"n_estimators": 20},
+    "extra_trees": {"n_estimators": 20, "min_samples_leaf": 1},
+    "gaussian_process": {"max_rows": 300},
+    "n_inner": 3,
+}
+
+
+def features(n_galaxies=60, n_samples=1, seed=0, offset=0.0, noise=0.1, scales=("1kpc",)):
+    """Galaxies that are clumps in feature space; each has a private offset in the target."""
+    draw = np.random.default_rng(seed)
+    galaxy = np.repeat([f"g{k:03d}" for k in range(n_galaxies)], n_samples).astype(object)
+    n = len(galaxy)
+    centre = np.repeat(draw.normal(size=(n_galaxies, 3)), n_samples, axis=0)
+    inputs = centre + 0.1 * draw.normal(size=(n, 3))
+    private = np.repeat(draw.normal(0, offset, n_galaxies), n_samples) if offset else 0.0
+    target = inputs[:, 0] + private + noise * draw.normal(size=n)
+    scale = draw.choice(np.array(scales, dtype=object), size=n)
+    return Table(
+        {
+            "id": np.array([f"{g}/{k}" for k, g in enumerate(galaxy)], dtype=object),
+            "galaxy": galaxy,
+            "scale": scale,
+            "weight": np.ones(n),
+            "c_Spitzer_3.6": inputs[:, 0],
+            "c_WISE_12": inputs[:, 1],
+            "log_w1": inputs[:, 2],
+            "log_scale": np.where(scale == "1kpc", 3.0, 3.5),
+            "sLd": target,
+            "sLd_err": np.full(n, 0.05),
+        },
+        meta={"reference": "WISE_3.4"},
+    )
+
+
+@pytest.mark.parametrize(
+    ("regressor", "parameters"),
+    [
+        ("random_forest", {"n_estimators": 20}),
+        ("extra_trees", {"n_estimators": 20, "min_samples_leaf": 1}),
+        ("xgboost", {"n_estimators": 60}),
+        ("gaussian_process", {"max_rows": 300}),
+        ("ensemble", QUICK_STACK),
+    ],
+)
+@pytest.mark.parametrize(("n_galaxies", "validation"), [(160, "cross"), (480, "holdout")])
+def test_no_step_learns_a_private_offset(regressor, parameters, n_galaxies, validation):
+    """What only a galaxy's own samples can tell, no held-out galaxy can show."""
+    offset = 0.5
+    table = features(n_galaxies, n_samples=8 if n_galaxies < 200 else 4, seed=1, offset=offset)
+    names = sorted(set(table["galaxy"]))
+    train = names[: n_galaxies // 2]
+    inside = np.isin(table["galaxy"].astype(str), train)
+    columns = ex.feature_columns(table)
+    settings = {"parameters": parameters, "n_inner": 3, "sigma": {"max_rounds": 30}}
+    settings["sigma"]["validation"] = validation
+    model = ex.train_fold(table, columns, "sLd", train, regressor, settings, seed=3)
+    test = ex.predict_fold(table.rows(~inside), model, 0)
+    values = mt.weighted_metrics(test["truth"], test["prediction"], test["sigma"], test["weight"])
+    assert values["rmse"] > 0.9 * offset
+    # The relation itself is learned: without it the scatter would be hypot(1, offset).
+    assert values["rmse"] < 0.8 * np.hypot(1, offset)
+    # Had any step of the uncertainty seen the offsets, sigma would be near 0.1 and chi2 near 20;
+    # 48 galaxies of the holdout know their scatter to 10%, its square to 20%.
+    assert 0.5 < values["chi2"] < 1.6
+    if regressor == "ensemble":
+        seen = np.std(model.mean.out_of_fold_ - table["sLd"][inside])
+        assert seen > 0.9 * offset
+
+
+def test_samples_split_at_random_would_learn_it(monkeypatch):
+    """The counterexample: inner splits by sample make sigma blind to the offsets."""
+    table = features(160, n_samples=8, seed=1, offset=0.5)
+    train = sorted(set(table["galaxy"]))[:80]
+    inside = np.isin(table["galaxy"].astype(str), train)
+    grouped = ex.out_of_fold
+
+    def by_sample(model, inputs, truth, weight, galaxy, **options):
+        return grouped(model, inputs, truth, weight, np.arange(len(truth)), **options)
+
+    monkeypatch.setattr(ex, "out_of_fold", by_sample)
+    settings = {"parameters": {"n_estimators": 20, "min_samples_leaf": 1}, "n_inner": 3}
+    columns = ex.feature_columns(table)
+    model = ex.train_fold(table, columns, "sLd", train, "extra_trees", settings, seed=3)
+    test = ex.predict_fold(table.rows(~inside), model, 0)
+    assert np.mean(((test["prediction"] - test["truth"]) / test["sigma"]) ** 2) > 3
+
+
+def test_cross_validation_predicts_each_sample_once_by_others():
+    table = features(40, n_samples=2, scales=("1kpc", "3kpc"))
+    folds = split_folds(sorted(set(table["galaxy"])))
+    result = ex.cross_validate(table, folds, "linear", ["sLd"], seed=2)
+    expected = "id galaxy scale fold regressor target weight truth truth_err prediction sigma"
+    assert " ".join(result) == expected
+    assert sorted(result["id"]) == sorted(table["id"])
+    assert [folds[name] for name in result["galaxy"]] == result["fold"].tolist()
+    assert np.sqrt(np.mean((result["prediction"] - result["truth"]) ** 2)) < 0.3
+    # A sample's own truth has no part in its prediction.
+    changed = Table(table, meta=table.meta)
+    changed["sLd"] = np.where(table["galaxy"] == "g007", 50.0, table["sLd"])
+    other = ex.cross_validate(changed, folds, "linear", ["sLd"], seed=2)
+    same = result["fold"] == folds["g007"]
+    np.testing.assert_array_equal(other["prediction"][same], result["prediction"][same])
+    np.testing.assert_array_equal(other["sigma"][same], result["sigma"][same])
+
+
+def test_missing_fold_and_target():
+    table = features(20)
+    folds = split_folds(sorted(set(table["galaxy"])))
+    del folds["g003"]
+    with pytest.raises(DataError, match="no fold for g003"):
+        ex.cross_validate(table, folds, "linear", ["sLd"])
+    table["sLd"][4] = np.nan
+    with pytest.raises(DataError, match="sLd is not finite for g004"):
+        ex.train_fold(table, ["log_w1"], "sLd", ["g003", "g004"], "linear")
+    with pytest.raises(DataError, match="no sample of the 1 galaxies"):
+        ex.train_fold(table, ["log_w1"], "sLd", ["M31"], "linear")
+    with pytest.raises(DataError, match="unknown setting trees"):
+        ex.train_fold(table, ["log_w1"], "sLd", ["g003"], "linear", {"trees": 3})
+
+
+@pytest.mark.parametrize(
+    ("regressor", "parameters"),
+    [("random_forest", {"n_estimators": 20}), ("xgboost", {}), ("ensemble", QUICK_STACK)],
+)
+def test_stored_model_predicts_the_same(tmp_path, regressor, parameters):
+    table = features(50)
+    table["c_WISE_12"][::5] = np.nan
+    columns = ex.feature_columns(table)
+    train = sorted(set(table["galaxy"]))[:40]
+    settings = {"parameters": parameters, "n_inner": 3}
+    model = ex.train_fold(table, columns, "sLd", train, regressor, settings, seed=3)
+    model.save(tmp_path / "fold0")
+    again = ex.FoldModel.load(tmp_path / "fold0")
+    shuffled = Table(reversed(list(table.items())))
+    for one, other in zip(model.predict(table), again.predict(shuffled)):
+        np.testing.assert_array_equal(one, other)
+    assert again.feature_names == columns
+    assert again.settings == model.settings
+    del shuffled["c_WISE_12"]
+    with pytest.raises(DataError, match="needs the features c_WISE_12"):
+        again.predict(shuffled)
+    (tmp_path / "fold0" / "sigma.ubj").unlink()
+    with pytest.raises(DataError, match=r"sigma\.ubj"):
+        ex.FoldModel.load(tmp_path / "fold0")
+
+
+def test_infinite_feature_is_refused():
+    table = features(10)
+    table["log_w1"][3] = np.inf
+    with pytest.raises(DataError, match="log_w1 holds infinities"):
+        ex.feature_matrix(table, ["log_w1"])
+
+
+def test_scale_is_an_input_only_where_scales_differ():
+    one, two = features(20), features(20, n_samples=4, scales=("1kpc", "3kpc"))
+    assert ex.feature_columns(one) == ["c_Spitzer_3.6", "c_WISE_12", "log_w1"]
+    assert ex.feature_columns(two)[-1] == "log_scale"
+    assert "log_scale" not in ex.select_features(two, {"log_scale": False})[1]
+    table, names = ex.select_features(two, {"scales": ["3kpc"]})
+    assert set(table["scale"]) == {"3kpc"}
+    assert "log_scale" not in names
+
+
+def test_another_reference_band():
+    """log10 F from either set of features is the same."""
+    table = features(20)
+    table["o_WISE_12"] = table["e_WISE_12"] = np.zeros(20)
+    table["o_WISE_3.4"] = table["e_WISE_3.4"] = np.zeros(20)
+    new, names = ex.select_features(table, {"reference": "Spitzer_3.6"})
+    assert names == ["c_WISE_12", "log_w1", "c_WISE_3.4"]
+    np.testing.assert_allclose(new["log_w1"] + new["c_WISE_3.4"], table["log_w1"])
+    np.testing.assert_allclose(
+        new["log_w1"] + new["c_WISE_12"], table["log_w1"] + table["c_WISE_12"]
+    )
+    _, names = ex.select_features(table, {"observed": True})
+    assert names[-2:] == ["o_WISE_3.4", "e_WISE_3.4"]
+    wise = {"drop_bands": ["WISE_3.4", "WISE_12"], "reference": "Spitzer_3.6"}
+    new, names = ex.select_features(table, wise)
+    assert names == ["log_w1"]
+    assert new.meta["reference"] == "Spitzer_3.6"
+    assert table.meta["reference"] == "WISE_3.4"
+
+
+def test_experiments_that_make_no_sense():
+    table = features(20)
+    for experiment, message in [
+        ({"drop": []}, "unknown key drop"),
+        ({"drop_bands": ["WISE_99"]}, "no band WISE_99"),
+        ({"drop_bands": ["WISE_3.4"]}, "name another reference band"),
+        ({"observed": True}, "were built without"),
+    ]:
+        with pytest.raises(DataError, match=message):
+            ex.select_features(table, experiment)

@@ -49,9 +49,9 @@ def test_kde_integrates_to_one():
 
 def test_kde_of_a_hundred_thousand_points_is_fast():
     x, y, weights = cloud(100_000)
-    start = time.perf_counter()
+    start = time.process_time()
     values = density.kde(x, y, weights)
-    assert time.perf_counter() - start < 5.0
+    assert time.process_time() - start < 5.0
     some = np.arange(0, x.size, 5000)
     expected = density.kde(x, y, weights, at=(x[some], y[some]), exact_below=10**9)
     assert np.abs(values[some] - expected).max() < 0.01 * values.max()

@@ -72,7 +72,7 @@ def test_metrics_page_shows_every_number_with_its_error():
         "60",
         "1\N{THIN SPACE}260",
         "0.324 ± 0.012 dex",
-        "0.83 ± 0.02",
+        "0.831 ± 0.021",
         "\N{MINUS SIGN}0.013 ± 0.010 dex",
         "1.04 ± 0.11",
     ]

@@ -21,14 +21,21 @@ _NARROW_MM = 52.0
 
 # Percentiles of fewer samples would be the samples themselves.
 _MIN_FOR_PERCENTILES = 20
-# Not black: dots would be taken for galaxies.
-_MEDIAN = {"color": style.SKY, "lw": 1.2, "path_effects": style.edged(1.2, "black", 0.4)}
-_TAILS = {
-    "color": style.SKY,
-    "lw": 1.4,
-    "ls": (0, (1.0, 1.2)),
-    "path_effects": style.edged(1.4, "black", 0.4),
-}
+
+
+def _median_line(scale=1.0):
+    """Return how the median is drawn."""
+    return _blue_line(1.2 * scale)
+
+
+def _tail_line(scale=1.0):
+    """Return how the 16th and 84th percentiles are drawn."""
+    return {**_blue_line(1.4 * scale), "ls": (0, (1.0, 1.2))}
+
+
+def _blue_line(width):
+    """Return a line that is not black: black dots would be taken for galaxies."""
+    return {"color": style.SKY, "lw": width, "path_effects": style.edged(width, "black", 0.4)}
 
 
 @dataclass
@@ -226,9 +233,10 @@ def panel(
     )
     if shown.n_rows >= _MIN_FOR_PERCENTILES:
         centre, (lower, median, upper) = density.binned_quantiles(prediction, truth, weights=weight)
+        scale = 0.7 if compact else 1.0
         for line in (lower, upper):
-            ax.plot(line, centre, **_TAILS, zorder=6)
-        ax.plot(median, centre, **_MEDIAN, zorder=7)
+            ax.plot(line, centre, **_tail_line(scale), zorder=6)
+        ax.plot(median, centre, **_median_line(scale), zorder=7)
     ax.set_xlim(low, high)
     ax.set_ylim(low, high)
     same_ticks(ax)
@@ -327,8 +335,8 @@ def _legend_lines():
 
     return [
         Line2D([], [], color="black", lw=1.2, label="one to one"),
-        Line2D([], [], **_MEDIAN, label="median truth at a prediction"),
-        Line2D([], [], **_TAILS, label="16th and 84th percentile"),
+        Line2D([], [], **_median_line(), label="median truth at a prediction"),
+        Line2D([], [], **_tail_line(), label="16th and 84th percentile"),
     ]
 
 

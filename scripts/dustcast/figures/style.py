@@ -247,17 +247,16 @@ def point_size(n_points):
 
 
 def decimals(error):
-    """Return how many decimals an error is given with: two digits after a leading 1, else one.
+    """Return how many decimals a value with this error is given with.
 
-    The convention of the Particle Data Group, simplified: 0.0141 is 0.014, 0.0348 is 0.03.
+    The rule of the Particle Data Group: two digits of an error up to 0.354, one up to 0.949,
+    and 0.10 beyond (of its three leading digits): 0.0141 is 0.014, 0.048 is 0.05.
     """
     exponent = math.floor(math.log10(abs(error)))
     leading = abs(error) / 10.0**exponent
-    # 1.96 would be rounded to 2.0, whose second digit says nothing; 9.6 to 10.
-    digits = 2 if leading < 1.95 or leading >= 9.5 else 1
-    if leading >= 9.5:
-        exponent += 1
-    return max(0, digits - 1 - exponent)
+    if leading >= 9.495:
+        return max(0, -exponent)
+    return max(0, (1 if leading < 3.545 else 0) - exponent)
 
 
 def format_number(value, places):

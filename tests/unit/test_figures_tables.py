@@ -140,11 +140,6 @@ def test_a_missing_column_is_named():
         tables.metrics_page(table)
 
 
-def test_the_page_is_written_whole(tmp_path):
-    tables.write_html(tmp_path / "metrics.html", tables.metrics_page(metrics()))
-    assert (tmp_path / "metrics.html").read_text().endswith("</html>\n")
-
-
 class Wildcards(dict):
     __getattr__ = dict.__getitem__
 

@@ -7,7 +7,7 @@ from html import escape
 import numpy as np
 
 from dustcast.figures import style
-from dustcast.tables import DataError, Table, write_text
+from dustcast.tables import DataError, Table
 
 # Units of RMSE and ME; another target has none here.
 _TARGET_NAMES = {
@@ -301,8 +301,3 @@ def seeds_section(seeds, title="", *, names=("rmse", "r2", "chi2")):
         notes.append(f"The table is empty: {seeds.meta.get('reason', 'no row was given')}.")
     table = html_table(header, rows, n_text=2, first_of_group=groups)
     return section(table, title=title, notes=notes)
-
-
-def write_html(path, html):
-    """Write a page, whole or not at all."""
-    write_text(path, html)

@@ -3,6 +3,8 @@ import zipfile
 
 import numpy as np
 import pytest
+from sklearn.gaussian_process import GaussianProcessRegressor
+from sklearn.gaussian_process.kernels import ConstantKernel, Matern, WhiteKernel
 
 from dustcast.learning import regressors as rg
 from dustcast.tables import DataError
@@ -50,7 +52,7 @@ def test_learns_with_missing_features_and_predicts_the_same_again(name, tmp_path
     again, settings = rg.load_model(tmp_path)
     np.testing.assert_array_equal(again.predict(inputs), predicted)
     assert settings["feature_names"] == list("abcd")
-    assert set(settings["versions"]) == {"python", "numpy", "scikit-learn", "xgboost-cpu"}
+    assert set(settings["versions"]) == {"python", "numpy", "scikit-learn", "xgboost"}
     names = {path.name for path in tmp_path.rglob("*") if path.is_file()}
     assert names <= {"settings.json", "model.skops", "model.ubj"}
     for path in tmp_path.rglob("*.skops"):
@@ -83,6 +85,38 @@ def test_many_samples_are_thinned(name):
     model = rg.make_regressor(name, {"max_rows": 150}, 3)
     predicted = rg.fit_regressor(model, *data).predict(data[0])
     assert np.mean((predicted - data[1]) ** 2) < 0.5 * np.var(data[1])
+
+
+def test_weight_two_is_two_samples():
+    """The posterior mean of a Gaussian process, and its likelihood's best parameters."""
+    draw = np.random.default_rng(4)
+    inputs = draw.normal(size=(40, 2))
+    target = np.sin(2 * inputs[:, 0]) + 0.3 * draw.normal(size=40)
+    kernel = ConstantKernel(2.0) * Matern(1.5, nu=1.5)
+    noise = rg.NoiseByWeight(0.2, weight=np.repeat([2.0, 1.0], 20))
+    weighted = GaussianProcessRegressor(kernel + noise, optimizer=None).fit(inputs, target)
+    again = np.concatenate([np.arange(40), np.arange(20)])
+    twice = GaussianProcessRegressor(kernel + WhiteKernel(0.2), optimizer=None)
+    twice.fit(inputs[again], target[again])
+    np.testing.assert_allclose(weighted.predict(inputs), twice.predict(inputs), rtol=1e-8)
+    # The gradient that the search for parameters follows, against differences.
+    theta = weighted.kernel_.theta
+    _, gradient = weighted.log_marginal_likelihood(theta, eval_gradient=True)
+    for k, step in enumerate(1e-5 * np.eye(len(theta))):
+        ahead, behind = (weighted.log_marginal_likelihood(theta + s) for s in (step, -step))
+        assert gradient[k] == pytest.approx((ahead - behind) / 2e-5, rel=1e-4)
+
+
+def test_relevance_finds_the_features_that_matter():
+    draw = np.random.default_rng(5)
+    inputs = draw.normal(size=(400, 30))
+    target = np.sin(2 * inputs[:, 0]) + inputs[:, 1] ** 2 + 0.1 * draw.normal(size=400)
+    errors = []
+    for relevance in (0.0, 0.5):
+        model = rg.make_regressor("svr", {"relevance": relevance, "gamma": 0.03}, 1)
+        rg.fit_regressor(model, inputs[:200], target[:200], np.ones(200), np.arange(200))
+        errors.append(np.std(model.predict(inputs[200:]) - target[200:]))
+    assert errors[1] < 0.8 * errors[0]
 
 
 def test_ensemble_weights():

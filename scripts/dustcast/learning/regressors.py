@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 from sklearn.base import BaseEstimator, RegressorMixin, clone
+from sklearn.ensemble import ExtraTreesRegressor
 from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import ConstantKernel, Matern, WhiteKernel
 from sklearn.preprocessing import StandardScaler
@@ -48,14 +49,21 @@ DEFAULTS = {
         "min_child_weight": 5,
         "reg_lambda": 3,
     },
-    "svr": {"C": 10.0, "epsilon": 0.2, "gamma": 0.01, "max_rows": 6000},
-    "gaussian_process": {"nu": 1.5, "length_scale": 3.0, "noise": 0.3, "max_rows": 1500},
+    "svr": {"C": 10.0, "epsilon": 0.2, "gamma": 0.01, "max_rows": 6000, "relevance": 0.25},
+    "gaussian_process": {
+        "nu": 1.5,
+        "length_scale": 3.0,
+        "noise": 0.3,
+        "max_rows": 1500,
+        "relevance": 0.25,
+    },
     "mlp": {
         "hidden_layer_sizes": [32],
         "alpha": 1.0,
         "learning_rate_init": 3e-3,
         "max_iter": 100,
         "n_networks": 4,
+        "relevance": 0.25,
     },
     "linear": {"alpha": 10.0},
     "ensemble": {
@@ -66,8 +74,8 @@ DEFAULTS = {
 }
 """Settings of each regressor, by the names of its library; a configuration may change any."""
 
-LIBRARIES = ("numpy", "scikit-learn", "xgboost-cpu")
-"""Packages whose versions decide what a stored model predicts."""
+LIBRARIES = ("numpy", "scikit-learn")
+"""With xgboost (whose distribution has many names): what decides a stored model's predictions."""
 
 # What a stored model may contain besides numpy arrays and the scikit-learn estimators that skops
 # knows: each was looked up, holds numbers only, and runs no code of the file when it is read.
@@ -196,13 +204,19 @@ class ScaledRegressor(RegressorMixin, BaseEstimator):
     max_rows : int or None
         Largest number of training samples. Of more, this many are drawn without replacement with
         probabilities proportional to the weights, and count equally from then on.
+    relevance : float
+        Power of a feature's importance (in a small forest of extremely randomised trees on the
+        same samples) by which it is stretched after standardisation. 0 treats all alike; more
+        keeps the many uninformative features of observed errors from drowning the colours in the
+        distances that kernels and networks see.
     seed : int
-        Seed of the draw.
+        Seed of the draw and the forest.
     """
 
-    def __init__(self, estimator, max_rows=None, seed=0):
+    def __init__(self, estimator, max_rows=None, relevance=0.0, seed=0):
         self.estimator = estimator
         self.max_rows = max_rows
+        self.relevance = relevance
         self.seed = seed
 
     def fit(self, X, y, sample_weight=None):
@@ -224,8 +238,9 @@ class ScaledRegressor(RegressorMixin, BaseEstimator):
         scatter = np.sqrt(np.average((y - self.target_mean_) ** 2, weights=weight))
         self.target_scale_ = float(scatter) or 1.0
         self.n_features_in_ = X.shape[1]
+        self.stretch_ = self._stretch(complete, y, weight)
         self.estimator_ = clone(self.estimator).fit(
-            self.scaler_.transform(complete),
+            self.scaler_.transform(complete) * self.stretch_,
             (y - self.target_mean_) / self.target_scale_,
             sample_weight=weight,
         )
@@ -233,11 +248,20 @@ class ScaledRegressor(RegressorMixin, BaseEstimator):
 
     def predict(self, X):
         """Return predictions for features `X` (n_samples, n_features)."""
-        scaled = self.scaler_.transform(self._complete(X))
+        scaled = self.scaler_.transform(self._complete(X)) * self.stretch_
         return self.target_mean_ + self.target_scale_ * self.estimator_.predict(scaled)
 
     def _complete(self, X):
         return np.where(np.isnan(X), self.medians_, X)
+
+    def _stretch(self, complete, y, weight):
+        """Return the factor of each standardised feature, of mean square 1."""
+        if not self.relevance:
+            return np.ones(complete.shape[1])
+        forest = ExtraTreesRegressor(100, min_samples_leaf=3, random_state=self.seed, n_jobs=1)
+        importance = forest.fit(complete, y, sample_weight=weight).feature_importances_
+        share = np.maximum(importance / (importance.mean() or 1.0), 0.01) ** self.relevance
+        return share / np.sqrt(np.mean(share**2))
 
 
 class NoiseByWeight(WhiteKernel):
@@ -390,9 +414,10 @@ def save_model(model, folder, settings):
         added. Written last: where it stands, the model is complete.
     """
     import skops.io
+    import xgboost
 
     folder = Path(folder)
-    record = dict(settings) | {"versions": versions(*LIBRARIES)}
+    record = dict(settings) | {"versions": versions(*LIBRARIES) | {"xgboost": xgboost.__version__}}
     if isinstance(model, StackedEnsemble):
         for (name, learner), share in zip(model.fitted_, model.weights_):
             save_model(learner, folder / name, {"weight": float(share)})
@@ -486,8 +511,6 @@ def _forest(settings, seed):
 
 
 def _extra_trees(settings, seed):
-    from sklearn.ensemble import ExtraTreesRegressor
-
     return ExtraTreesRegressor(**settings, random_state=seed, n_jobs=1)
 
 
@@ -510,23 +533,24 @@ def _xgboost(settings, seed):
 def _svr(settings, seed):
     from sklearn.svm import SVR
 
-    max_rows = settings.pop("max_rows")
-    return ScaledRegressor(SVR(**settings), max_rows=max_rows, seed=seed)
+    own = {name: settings.pop(name) for name in ("max_rows", "relevance")}
+    return ScaledRegressor(SVR(**settings), **own, seed=seed)
 
 
 def _gaussian_process(settings, seed):
-    max_rows = settings.pop("max_rows")
-    return ScaledRegressor(WeightedGaussianProcess(**settings), max_rows=max_rows, seed=seed)
+    own = {name: settings.pop(name) for name in ("max_rows", "relevance")}
+    return ScaledRegressor(WeightedGaussianProcess(**settings), **own, seed=seed)
 
 
 def _mlp(settings, seed):
     from sklearn.ensemble import VotingRegressor
     from sklearn.neural_network import MLPRegressor
 
-    count = settings.pop("n_networks")
+    count, relevance = settings.pop("n_networks"), settings.pop("relevance")
     settings["hidden_layer_sizes"] = tuple(settings["hidden_layer_sizes"])
     networks = [MLPRegressor(**settings, random_state=seed + k) for k in range(count)]
-    return ScaledRegressor(VotingRegressor([(str(k), net) for k, net in enumerate(networks)]))
+    mean = VotingRegressor([(str(k), network) for k, network in enumerate(networks)])
+    return ScaledRegressor(mean, relevance=relevance, seed=seed)
 
 
 def _linear(settings, seed):

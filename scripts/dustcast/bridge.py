@@ -165,6 +165,11 @@ class Progress:
             line += f", {(self.n - self.done) / rate:.0f} s left" if rate else ""
         print(line, flush=True)
 
+    def until(self, done, total):
+        """Count up to `done` of `total`: the form in which library functions report."""
+        self.n = total
+        self(done - self.done)
+
 
 def progress(n, label, *, interval_s=5.0, clock=time.monotonic):
     """Return a counter for a long loop that writes count, rate and time left to the log.

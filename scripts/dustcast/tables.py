@@ -147,6 +147,52 @@ def read_csv(path, required=()):
     return rows
 
 
+def write_rows(path, rows, columns):
+    """Write rows as a CSV file, whole or not at all (standard library only).
+
+    Parameters
+    ----------
+    path : str or Path
+        The file.
+    rows : iterable of dict or of sequence
+        Rows; sequences are in the order of `columns`.
+    columns : sequence of str
+        Names of the columns.
+    """
+    with atomic(path) as temporary, open(temporary, "w", newline="", encoding="utf-8") as out:
+        writer = csv.writer(out, lineterminator="\n")
+        writer.writerow(columns)
+        for row in rows:
+            values = [row[name] for name in columns] if isinstance(row, dict) else row
+            writer.writerow([_csv_field(value) for value in values])
+
+
+def collect_exclusions(paths):
+    """Return what tables say they left out: [galaxy, band, scale, stage, reason], each once.
+
+    Parameters
+    ----------
+    paths : iterable of str or Path
+        Tables whose metadata may have such a list under ``exclusions``.
+    """
+    found = [row for path in paths for row in read_table(path).meta.get("exclusions", [])]
+    return list(dict.fromkeys(tuple(row) for row in found))
+
+
+def stack_tables(tables):
+    """Return the rows of several tables as one, with units and meta of the first.
+
+    Empty tables are passed over; the others have the same columns.
+    """
+    import numpy as np
+
+    tables = [table for table in tables if table.n_rows]
+    if not tables:
+        return Table()
+    columns = {name: np.concatenate([table[name] for table in tables]) for name in tables[0]}
+    return Table(columns, units=tables[0].units, meta=tables[0].meta)
+
+
 def read_table(path, required=()):
     """Read a parquet or CSV table.
 
@@ -232,11 +278,7 @@ def write_table(path, columns, *, units=None, meta=None):
     if path.suffix == ".csv":
         names = list(columns)
         arrays = [np.asarray(columns[name]).tolist() for name in names]
-        with atomic(path) as temporary, open(temporary, "w", newline="", encoding="utf-8") as out:
-            writer = csv.writer(out, lineterminator="\n")
-            writer.writerow(names)
-            for row in zip(*arrays):
-                writer.writerow([_csv_field(value) for value in row])
+        write_rows(path, zip(*arrays), names)
         return
     arrays = {}
     for name, column in columns.items():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from dustcast.sed import engine
+from dustcast.sed.spec import FactorisedGrid, Quantity
 from dustcast.tables import DataError, Table
 from dustcast.units import grid_scale
 
@@ -84,8 +85,27 @@ def fit_table(photometry, grid, bands, options=None, *, progress=None):
         for row in np.flatnonzero(~fitted)
         for reason in [reasons[int(result.status[row])]]
     ]
-    table = Table(columns, units=units, meta={"exclusions": exclusions})
+    table = Table(columns, units=units, meta={"exclusions": exclusions, "grid": grid.meta})
     return table.rows(fitted)
+
+
+def warm_up():
+    """Compile the engine by fitting a few observations with a grid of a few models.
+
+    numba keeps what it compiles on disk; jobs that start afterwards load it.
+    """
+    rng = np.random.default_rng(0)
+    bands = ("GALEX_FUV", "WISE_3.4", "WISE_12", "PACS_100", "SPIRE_250")
+    stellar, dusty = rng.uniform(0.5, 2.0, (40, 5)), rng.uniform(0.5, 2.0, (30, 5))
+    dusty[:, :2] = 0.0
+    quantities = (
+        Quantity("stellar.m_star", 1, "solMass", stellar=np.ones(40)),
+        Quantity("dust.umin", 0, "", dust=rng.uniform(0.1, 10.0, 30)),
+    )
+    grid = FactorisedGrid(bands, stellar, rng.uniform(0.1, 1.0, 40), dusty, quantities)
+    flux = 1e3 * (stellar[:4] + 0.5 * dusty[:4])
+    for method in ("pruned", "screen"):
+        engine.fit(grid, flux, 0.1 * flux, engine.FitOptions(method=method))
 
 
 def _check(photometry, grid, bands):

@@ -1,0 +1,50 @@
+# dustcast: dust maps of galaxies from ultraviolet to mid-infrared images.
+#
+#   snakemake --configfile config/demo.yaml --cores 2      (or: make demo)
+#
+# Data flow from top to bottom of the includes: who is observed, photometry, model fits, learning,
+# figures. README.md says what a run makes, config/README.md what can be configured.
+import re
+import sys
+from pathlib import Path
+
+from snakemake.utils import min_version
+
+min_version("9.0")
+
+# A configuration given on the command line replaces this one; Snakemake would merge them.
+if not config:
+
+    configfile: "config/demo.yaml"
+
+
+include: "rules/common.smk"
+include: "rules/sample.smk"
+include: "rules/mock.smk"
+include: "rules/sed.smk"
+include: "rules/learning.smk"
+include: "rules/figures.smk"
+
+
+report: "resources/captions/workflow.rst"
+
+
+if MISSING_CATALOGUES:
+
+    # Nothing else can be planned: the jobs follow from the catalogues.
+    rule all:
+        default_target: True
+        input:
+            rules.catalogues.input,
+        message:
+            "catalogues"
+
+else:
+
+    rule all:
+        default_target: True
+        input:
+            rules.tables.input,
+            rules.figures.input,
+        message:
+            "All results are in " + RESULTS

@@ -1,0 +1,93 @@
+# What the rules share: the checked configuration, the plan and the names of files.
+sys.path.insert(0, str(Path(workflow.basedir) / "scripts"))
+
+from dustcast import config as configuration
+from dustcast import experiments, sample
+from dustcast.provenance import code_hash, config_hash
+from dustcast.tables import DataError, read_csv
+
+from snakemake.exceptions import WorkflowError
+
+# A mistake in the configuration ends the run with one sentence, before any job.
+try:
+    config.update(configuration.complete(config))
+    DOWNLOADS = {row["file"]: row for row in read_csv("config/downloads.csv")}
+    EXPERIMENTS = experiments.read_experiments(config)
+    MISSING_CATALOGUES = sample.missing_catalogues(config)
+    GALAXIES = [] if MISSING_CATALOGUES else sample.read_galaxies(config)
+    PLAN = sample.plan(config, GALAXIES)
+    BANDS = configuration.run_bands(config)
+except DataError as fault:
+    raise WorkflowError(f"dustcast: {fault}") from None
+
+if MISSING_CATALOGUES:
+    print(
+        f"dustcast: {', '.join(MISSING_CATALOGUES)} is neither in {config['data_dir']} nor in the "
+        "mirror, so only the targets `catalogues` and `download` exist: run `snakemake catalogues` "
+        "with the same configuration first",
+        file=sys.stderr,
+    )
+
+DATA = config["data_dir"]
+RESULTS = f"results/{config['run']}"
+FITS = list(config["sed"]["fits"])
+TARGETS = ["sLd", "sMd", "Td"]
+FOLDS = list(range(config["learning"]["n_folds"]))
+SCALES = config["scales"]
+
+
+
+def log_of(name):
+    """Return the path of a rule's log; `name` is the rule, then what sets its jobs apart."""
+    return f"{RESULTS}/logs/{name}.log"
+
+
+def benchmark_of(name):
+    """Return the path of a rule's benchmark."""
+    return f"{RESULTS}/benchmarks/{name}.tsv"
+
+
+def downloaded(*groups):
+    """Return the paths of the downloaded files of some groups of config/downloads.csv."""
+    return [f"{DATA}/{name}" for name, row in DOWNLOADS.items() if row["group"] in groups]
+
+
+# The grid's file is named by its content: runs with the same models and bands share it.
+GRID_SPEC = configuration.read_yaml(
+    configuration.CONFIG_FOLDER / "grids" / f"{config['sed']['grid']}.yaml"
+)
+FILTERS_FOLDER = (
+    str(sample.find_file(config, config["sed"]["filters"]) or f"{DATA}/{config['sed']['filters']}")
+    if config["sed"]["filters"]
+    else None
+)
+GRID = "grids/{}-{}.npz".format(
+    config["sed"]["grid"],
+    config_hash({"spec": GRID_SPEC, "bands": BANDS, "filters": config["sed"]["filters"]}),
+)
+FIT_OPTIONS = ("method", "tolerance", "additional_error", "upper_limits")
+
+# Experiments that change the features have tables of their own.
+FEATURE_VARIANTS = {
+    settings["features"]: {key: settings[key] for key in experiments.FEATURE_KEYS}
+    for settings in [experiments.feature_defaults(config), *EXPERIMENTS.values()]
+}
+FEATURE_FILES = [
+    f"{RESULTS}/features/{variant}{scale}.parquet"
+    for variant in FEATURE_VARIANTS
+    for scale in SCALES
+]
+
+
+wildcard_constraints:
+    galaxy=sample.GALAXY_PATTERN,
+    scale=sample.SCALE_PATTERN,
+    fit="|".join(map(re.escape, FITS)),
+    experiment="|".join(map(re.escape, EXPERIMENTS)),
+    target="|".join(TARGETS),
+    fold="[0-9]+",
+    seed="[0-9]+",
+    # Empty for the run's own features.
+    variant=f"(?:{'|'.join(map(re.escape, FEATURE_VARIANTS))})",
+
+

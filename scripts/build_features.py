@@ -1,0 +1,24 @@
+"""Build the features and targets of a scale."""
+
+from dustcast.bridge import run
+from dustcast.learning.features import build_features, official_truth
+from dustcast.tables import read_table, write_table
+
+if __name__ == "__main__":
+    with run(snakemake):
+        settings = snakemake.params.settings
+        official = snakemake.input.get("truth")
+        full = snakemake.input.get("full")
+        features = build_features(
+            read_table(snakemake.input.short),
+            read_table(full) if full else None,
+            read_table(snakemake.input.photometry),
+            snakemake.params.bands,
+            reference=settings["reference"],
+            observed=True,
+            w1=settings["w1"],
+            truth=official_truth(official[0]) if official else None,
+            max_reduced_chi2=snakemake.params.max_reduced_chi2,
+        )
+        features.meta["exclusions"] = features.exclusion_rows(snakemake.wildcards.scale)
+        write_table(snakemake.output[0], features)

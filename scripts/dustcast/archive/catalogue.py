@@ -1,0 +1,57 @@
+"""DustPedia's aperture photometry (Clark et al. 2018)."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from dustcast.tables import DataError, Table, read_csv
+
+JY_TO_MJY = 1e3
+# Flags of the table: contamination (C), artefact (A), insufficient sky coverage (N), in lower case
+# where minor. The published CIGALE input leaves out the fluxes with capital flags, and only these
+# (checked on ten bands of its 715 galaxies).
+SERIOUS_FLAGS = frozenset("CAN")
+
+
+def read_photometry(path, bands):
+    """Read DustPedia's table of aperture photometry.
+
+    Parameters
+    ----------
+    path : str or Path
+        DustPedia_Aperture_Photometry_2.2.csv: name, and a band's flux and error in Jy with a flag.
+    bands : list of str
+        Bands to read; those that the table lacks are left out.
+
+    Returns
+    -------
+    Table
+        galaxy, and `<band>`, `<band>_err` in mJy; NaN where empty or seriously flagged.
+
+    Raises
+    ------
+    DataError
+        If the table is not such a one.
+    """
+    rows = read_csv(path, required=("name",))
+    columns = {"galaxy": np.array([row["name"] for row in rows], dtype=object)}
+    for band in bands:
+        if not rows or band not in rows[0]:
+            continue
+        flags = [row.get(f"{band}_flag", "") for row in rows]
+        flagged = np.array([bool(SERIOUS_FLAGS & set(flag)) for flag in flags])
+        for name in (band, f"{band}_err"):
+            values = np.array([_number(row, name, path) for row in rows]) * JY_TO_MJY
+            columns[name] = np.where(flagged, np.nan, values)
+    return Table(columns)
+
+
+def _number(row, name, path):
+    """Return a field as a number, NaN if it is empty."""
+    text = row.get(name, "")
+    try:
+        return float(text) if text else np.nan
+    except ValueError:
+        raise DataError(
+            f"{path}: {name} of {row['name']} is {text!r}: a number is needed"
+        ) from None

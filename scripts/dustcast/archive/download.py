@@ -1,0 +1,126 @@
+"""Fetching files: from a mirror folder or over the network, checked, whole or not at all."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import shutil
+import time
+import urllib.error
+import urllib.request
+import zlib
+from pathlib import Path
+
+from dustcast.tables import DataError, atomic
+
+BLOCK = 1 << 20
+# Answers that another try will not change.
+FINAL_ANSWERS = (400, 401, 403, 404, 410)
+
+
+def fetch(name, output, *, url, sha256, mirror=None, tries=4, wait_s=2.0, timeout_s=60.0):
+    """Put a file in its place, from the mirror if that has it, else over the network.
+
+    Parameters
+    ----------
+    name : str
+        Path of the file under the data folder and under the mirror, where it may end in ``.gz``.
+    output : str or Path
+        Where it belongs.
+    url : str
+        Address; empty if it has none of its own.
+    sha256 : str
+        Expected hash of the unpacked content; empty accepts any.
+    mirror : str or Path, optional
+        Folder that is searched first.
+    tries : int
+        Attempts over the network; the wait doubles after each.
+    wait_s, timeout_s : float
+        First wait, and longest silence of the server, in seconds.
+
+    Raises
+    ------
+    DataError
+        If the file cannot be had, or has another content.
+    """
+    if mirror:
+        for candidate in (Path(mirror) / name, Path(mirror) / f"{name}.gz"):
+            if candidate.is_file():
+                with atomic(output) as temporary:
+                    _unpack(candidate, temporary)
+                    _check(temporary, sha256, candidate)
+                return
+    if not url:
+        where = f"the mirror {mirror} nor " if mirror else ""
+        raise DataError(
+            f"{name} is in neither {where}the data folder and has no address of its own: copy it "
+            f"to {output} (config/downloads.csv says where it comes from)"
+        )
+    with atomic(output) as temporary:
+        _retrieve(url, temporary, tries=tries, wait_s=wait_s, timeout_s=timeout_s)
+        _check(temporary, sha256, url)
+
+
+def _unpack(source, target):
+    """Copy a file, unpacked if its name ends in .gz."""
+    opened = gzip.open if source.suffix == ".gz" else open
+    try:
+        with opened(source, "rb") as inp, open(target, "wb") as out:
+            shutil.copyfileobj(inp, out, BLOCK)
+    except (EOFError, zlib.error, gzip.BadGzipFile):
+        raise DataError(f"{source} is cut short or damaged: copy it anew") from None
+
+
+def _retrieve(url, target, *, tries, wait_s, timeout_s):
+    """Fetch a file, trying again after a wait that doubles; continue where a try broke off."""
+    if not url.startswith(("http://", "https://")):
+        raise DataError(f"the address {url} is not http or https: correct config/downloads.csv")
+    target.unlink(missing_ok=True)
+    for attempt in range(tries):
+        if attempt:
+            time.sleep(wait_s * 2 ** (attempt - 1))
+        have = target.stat().st_size if target.exists() else 0
+        request = urllib.request.Request(url, headers={"User-Agent": "dustcast"})
+        if have:
+            request.add_header("Range", f"bytes={have}-")
+        try:
+            with urllib.request.urlopen(request, timeout=timeout_s) as answer:
+                resumed = answer.status == 206
+                with open(target, "ab" if resumed else "wb") as out:
+                    shutil.copyfileobj(answer, out, BLOCK)
+                length = answer.headers.get("Content-Length")
+            got = target.stat().st_size - (have if resumed else 0)
+            # http.client returns what it has when a server closes early.
+            if length is None or got == int(length):
+                return
+            fault = f"it sent {got} of {length} bytes"
+        except urllib.error.HTTPError as error:
+            fault = f"it answered {error.code} {error.reason}"
+            if error.code == 416:
+                target.unlink(missing_ok=True)
+            if error.code in FINAL_ANSWERS:
+                break
+        except (urllib.error.URLError, OSError) as error:
+            fault = str(getattr(error, "reason", error)) or type(error).__name__
+        print(f"{url}: try {attempt + 1} of {tries} failed: {fault}", flush=True)
+    raise DataError(
+        f"{url} could not be fetched ({fault}): try again later, or put the file into a folder and "
+        "name that as mirror in the configuration"
+    )
+
+
+def _check(path, sha256, source):
+    """Raise if the content of a file is not the expected one."""
+    digest = hashlib.sha256()
+    with open(path, "rb") as handle:
+        start = handle.read(64)
+        handle.seek(0)
+        while block := handle.read(BLOCK):
+            digest.update(block)
+    if sha256 and digest.hexdigest() != sha256:
+        page = start.lstrip().lower().startswith((b"<!doctype", b"<html"))
+        raise DataError(
+            f"{source} is not the file that is expected"
+            + (" but a web page" if page else f" (its sha256 is {digest.hexdigest()[:12]}...)")
+            + ": see config/downloads.csv, whose checksum names the version that was tested"
+        )

@@ -1,0 +1,90 @@
+"""Experiments: small YAML files that say what changes from the fiducial.
+
+Standard library and yaml only: Snakemake's driver imports this module.
+"""
+
+from __future__ import annotations
+
+from dustcast.bands import REFERENCE_BAND, check_bands
+from dustcast.config import CONFIG_FOLDER, fit_bands, read_yaml
+from dustcast.tables import DataError
+
+OFFICIAL = "official"
+# Keys of an experiment that change the table of features, and those that choose from it.
+FEATURE_KEYS = ("short", "truth", "reference", "w1")
+SELECTION_KEYS = ("drop_bands", "observed", "scales", "log_scale")
+OTHER_KEYS = ("description", "regressors", "fold_seeds")
+W1_KINDS = ("surface_brightness", "luminosity")
+
+
+def read_experiments(config):
+    """Return the experiments of a run.
+
+    Parameters
+    ----------
+    config : dict
+        Completed configuration.
+
+    Returns
+    -------
+    dict of str to dict
+        By name, defaults filled in: `FEATURE_KEYS`, `regressors`, `fold_seeds`, `description`,
+        `selection` (what `dustcast.learning.experiments.select_features` takes) and `features`
+        (folder of its feature tables, with a slash; empty for those of the run).
+
+    Raises
+    ------
+    DataError
+        If a file is missing, has an unknown key, or names what the run does not have.
+    """
+    defaults = feature_defaults(config)
+    defaults.pop("features")
+    found = {}
+    for name in config["learning"]["experiments"]:
+        path = CONFIG_FOLDER / "experiments" / f"{name}.yaml"
+        content = read_yaml(path)
+        known = (*FEATURE_KEYS, *SELECTION_KEYS, *OTHER_KEYS)
+        for key in content:
+            if key not in known:
+                raise DataError(f"{path.name} has the unknown key {key}: use {', '.join(known)}")
+        features = {key: content.get(key, default) for key, default in defaults.items()}
+        _check(config, path.name, features, content)
+        found[name] = {
+            **features,
+            "description": content.get("description", ""),
+            "regressors": content.get("regressors", config["learning"]["regressors"]),
+            "fold_seeds": content.get("fold_seeds", config["learning"]["fold_seeds"]),
+            "selection": {key: content[key] for key in SELECTION_KEYS if key in content},
+            "features": "" if features == defaults else f"{name}/",
+        }
+    return found
+
+
+def feature_defaults(config):
+    """Return what the run's own table of features is made of (`FEATURE_KEYS`, `features`)."""
+    return {
+        "short": "short",
+        "truth": config["features"]["truth"],
+        "reference": REFERENCE_BAND,
+        "w1": config["features"]["w1"],
+        "features": "",
+    }
+
+
+def _check(config, name, features, content):
+    """Raise `DataError` if an experiment names what the run does not have."""
+    fits = config["sed"]["fits"]
+    if features["short"] not in fits:
+        raise DataError(f"{name}: the fit {features['short']} is not one of {', '.join(fits)}")
+    truths = [*fits, *([OFFICIAL] if config["survey"]["source"] == "dustpedia" else [])]
+    if features["truth"] not in truths:
+        raise DataError(f"{name}: truth is {features['truth']!r}: use one of {', '.join(truths)}")
+    if features["w1"] not in W1_KINDS:
+        raise DataError(f"{name}: w1 is {features['w1']!r}: use {' or '.join(W1_KINDS)}")
+    check_bands([features["reference"], *content.get("drop_bands", [])], name)
+    bands = fit_bands(config, features["short"])
+    if features["reference"] not in bands:
+        raise DataError(
+            f"{name}: the fit {features['short']} does not see the reference band "
+            f"{features['reference']}: name another reference"
+        )

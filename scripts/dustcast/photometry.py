@@ -1,0 +1,111 @@
+"""The photometry table: its columns, made from fluxes and the galaxies of a run.
+
+numpy is imported where a function needs it: Snakemake's driver reads this folder.
+"""
+
+from __future__ import annotations
+
+from dustcast.sample import GLOBAL
+from dustcast.tables import DataError, Table
+
+KEY_COLUMNS = (
+    "id",
+    "galaxy",
+    "scale",
+    "x",
+    "y",
+    "ra",
+    "dec",
+    "redshift",
+    "distance",
+    "pixel_scale_pc",
+    "r_r25",
+    "area_arcsec2",
+)
+UNITS = {
+    "ra": "deg",
+    "dec": "deg",
+    "distance": "Mpc",
+    "pixel_scale_pc": "pc",
+    "area_arcsec2": "arcsec2",
+}
+
+
+def global_photometry(fluxes, galaxies, bands, *, input_bands):
+    """Return the photometry of whole galaxies.
+
+    Parameters
+    ----------
+    fluxes : Table
+        galaxy, and `<band>`, `<band>_err` in mJy; NaN is missing, a negative error an upper
+        limit. Bands that it lacks are missing everywhere.
+    galaxies : dict of str to Galaxy
+        The galaxies of the run by name.
+    bands : list of str
+        Bands of the run.
+    input_bands : list of str
+        Bands of which a galaxy needs at least one.
+
+    Returns
+    -------
+    Table
+        `KEY_COLUMNS`, then the bands, in the order of `fluxes`. ``meta["exclusions"]`` lists
+        galaxies of `fluxes` that are not among the run's, and those without an input band.
+
+    Raises
+    ------
+    DataError
+        If a galaxy repeats or a flux or error is infinite.
+    """
+    import numpy as np
+
+    names = np.asarray(fluxes["galaxy"], dtype=object)
+    unique, counts = np.unique(names.astype(str), return_counts=True)
+    if np.any(counts > 1):
+        raise DataError(f"the photometry has {unique[counts > 1][0]} twice: remove one row")
+    columns = {}
+    for band in bands:
+        missing = np.full(len(names), np.nan)
+        flux = np.asarray(fluxes.get(band, missing), dtype=float)
+        error = np.asarray(fluxes.get(f"{band}_err", missing), dtype=float)
+        infinite = np.isinf(flux) | np.isinf(error)
+        if infinite.any():
+            raise DataError(
+                f"the photometry has an infinite {band} for {names[infinite][0]}: leave the field "
+                "empty if the flux is missing"
+            )
+        # A flux without an error says nothing, nor does an error without a flux.
+        known = np.isfinite(flux) & np.isfinite(error) & (error != 0)
+        columns[band] = np.where(known, flux, np.nan)
+        columns[f"{band}_err"] = np.where(known, error, np.nan)
+    exclusions = []
+    keep = np.ones(len(names), dtype=bool)
+    for row, name in enumerate(names):
+        reason = None
+        if name not in galaxies:
+            reason = "not in the catalogue of the run"
+        elif not any(np.isfinite(columns[band][row]) for band in input_bands):
+            reason = "no flux in an input band"
+        if reason:
+            keep[row] = False
+            exclusions.append([str(name), "", GLOBAL, "photometry", reason])
+    chosen = [galaxies[name] for name in names[keep]]
+    count = len(chosen)
+    keys = {
+        "id": np.array([f"{galaxy.galaxy}/{GLOBAL}" for galaxy in chosen], dtype=object),
+        "galaxy": np.array([galaxy.galaxy for galaxy in chosen], dtype=object),
+        "scale": np.full(count, GLOBAL, dtype=object),
+        "x": np.full(count, -1, dtype=np.int32),
+        "y": np.full(count, -1, dtype=np.int32),
+        "ra": np.array([galaxy.ra for galaxy in chosen]),
+        "dec": np.array([galaxy.dec for galaxy in chosen]),
+        "redshift": np.array([galaxy.redshift for galaxy in chosen]),
+        "distance": np.array([galaxy.distance for galaxy in chosen]),
+        "pixel_scale_pc": np.array([galaxy.d25_pc for galaxy in chosen]),
+        "r_r25": np.full(count, np.nan),
+        "area_arcsec2": np.array([galaxy.area_arcsec2 for galaxy in chosen]),
+    }
+    table = Table(keys | {name: column[keep] for name, column in columns.items()})
+    table.units = UNITS | {name: "mJy" for name in columns}
+    table.meta = {"exclusions": exclusions}
+    return table

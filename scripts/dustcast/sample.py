@@ -1,0 +1,411 @@
+"""Who takes part: names, galaxies and the plan of scales.
+
+The plan is a pure function of the configuration and the catalogues. The Snakefile evaluates it
+once when it is read, so that `snakemake -n` shows every job; rule `plan` writes the same rows as
+a record. Standard library only: Snakemake's driver imports this module.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+from dustcast.bands import band_table
+from dustcast.config import run_bands
+from dustcast.tables import DataError, read_csv
+from dustcast.units import pixel_scale_pc
+
+# A dot stands only between letters or digits, so that no name is `..` or ends like a suffix;
+# DustPedia has SDSSJ140638.13+545947.6.
+GALAXY_PATTERN = r"[A-Za-z0-9](?:[A-Za-z0-9+_-]|[.](?=[A-Za-z0-9])){0,39}"
+SCALE_PATTERN = r"[0-9]+(?:[.][0-9]+)?(?:arcsec|pc|kpc)|global"
+GLOBAL = "global"
+
+# A band up to this factor wider than the target PSF is used as it is (MIPS 70 at 18").
+LARGEST_PSF_EXCESS = 1.05
+# Where the target of a physical scale comes from: the paper convolves to SPIRE beams.
+PHYSICAL_TARGETS = ("SPIRE_250", "SPIRE_350", "SPIRE_500")
+
+HYPERLEDA = "dustpedia/DustPedia_HyperLEDA_Herschel.csv"
+APERTURES = "dustpedia/CAAPR_Aperture_Table.csv"
+CATALOGUES = (HYPERLEDA, APERTURES)
+
+
+@dataclass(frozen=True)
+class Galaxy:
+    """A row of sample/galaxies.csv.
+
+    Attributes
+    ----------
+    galaxy : str
+        Name.
+    ra, dec : float
+        Centre in degrees (ICRS).
+    distance : float
+        In Mpc.
+    redshift : float
+        Of the grid that fits it; 0 for nearby galaxies, whose fluxes go with `distance`.
+    d25_arcsec : float
+        Major axis (diameter) of the 25 mag/arcsec2 isophote in B.
+    axis_ratio : float
+        Minor over major axis.
+    pa : float
+        Position angle of the major axis in degrees, north to east.
+    hubble_stage : float
+        Numerical Hubble stage, NaN if unknown.
+    source : str
+        Where the row comes from.
+    """
+
+    galaxy: str
+    ra: float
+    dec: float
+    distance: float
+    redshift: float
+    d25_arcsec: float
+    axis_ratio: float
+    pa: float
+    hubble_stage: float
+    source: str
+
+    @property
+    def d25_pc(self):
+        """Diameter in pc."""
+        return pixel_scale_pc(self.d25_arcsec, self.distance)
+
+    @property
+    def area_arcsec2(self):
+        """Area of the D25 ellipse in arcsec2."""
+        return math.pi / 4 * self.d25_arcsec**2 * self.axis_ratio
+
+
+GALAXY_COLUMNS = tuple(field.name for field in fields(Galaxy))
+PLAN_COLUMNS = (
+    "galaxy",
+    "scale",
+    "included",
+    "reason",
+    "target_psf",
+    "pixel_arcsec",
+    "pixel_scale_pc",
+    "bands_full",
+    "bands_short",
+    "n_pixel_expected",
+)
+
+
+def check_galaxy_name(name, where):
+    """Return a galaxy's name if it is fit for folders and wildcards.
+
+    Raises
+    ------
+    DataError
+        If it is not, with a name that would be.
+    """
+    if name != GLOBAL and re.fullmatch(GALAXY_PATTERN, name):
+        return name
+    suggestion = re.sub(r"[^A-Za-z0-9+_-]+", "_", name).strip("_-+")[:40] or "my_galaxy"
+    if suggestion == GLOBAL:
+        suggestion = "global_galaxy"
+    raise DataError(
+        f"{where}: {name!r} cannot name a galaxy (letters, digits, + - _ and inner dots, at most "
+        f"40 characters): call it {suggestion}"
+    )
+
+
+def parse_scale(scale):
+    """Return (value, unit) of a scale; (None, 'global') for the whole galaxy.
+
+    Returns
+    -------
+    tuple of (float or None, str)
+        Unit is ``arcsec``, ``pc`` (kpc are converted) or ``global``.
+    """
+    if scale == GLOBAL:
+        return None, GLOBAL
+    match = re.fullmatch(r"([0-9]+(?:[.][0-9]+)?)(arcsec|pc|kpc)", scale)
+    if not match or float(match[1]) <= 0:
+        raise DataError(
+            f"the scale {scale!r} is not valid: use a number with arcsec, pc or kpc, or global"
+        )
+    value, unit = float(match[1]), match[2]
+    return (value * 1000, "pc") if unit == "kpc" else (value, unit)
+
+
+def find_file(config, name):
+    """Return the path of a downloaded file under data_dir or the mirror, None if it is in neither.
+
+    Parameters
+    ----------
+    config : dict
+        Completed configuration.
+    name : str
+        Path of the file under data_dir, for example ``dustpedia/CAAPR_Aperture_Table.csv``.
+    """
+    folders = [config["data_dir"], *([config["mirror"]] if config["mirror"] else [])]
+    for folder in folders:
+        path = Path(folder) / name
+        if path.exists():
+            return path
+    return None
+
+
+def missing_catalogues(config):
+    """Return the names of the catalogues that the plan needs and that are not there."""
+    if config["survey"]["source"] == "mock":
+        return []
+    return [name for name in CATALOGUES if find_file(config, name) is None]
+
+
+def read_galaxies(config):
+    """Return the galaxies of a run.
+
+    Parameters
+    ----------
+    config : dict
+        Completed configuration.
+
+    Returns
+    -------
+    list of Galaxy
+        In the order of the catalogue, or of ``sample.galaxies`` if that lists names.
+
+    Raises
+    ------
+    DataError
+        If a catalogue is missing or wrong, or a listed galaxy is not in it.
+    """
+    if config["survey"]["source"] == "mock":
+        galaxies = mock_galaxies(config["mock"]["n_galaxies"])
+    else:
+        galaxies = dustpedia_galaxies(*(find_file(config, name) or name for name in CATALOGUES))
+    by_name = {galaxy.galaxy: galaxy for galaxy in galaxies}
+    for key in ("galaxies", "leave_out"):
+        for name in config["sample"][key] or []:
+            if name not in by_name:
+                raise DataError(
+                    f"sample.{key} names {name}, which is not in the catalogue of "
+                    f"{len(by_name)} galaxies: check the spelling"
+                )
+    names = config["sample"]["galaxies"] or list(by_name)
+    return [by_name[name] for name in names if name not in config["sample"]["leave_out"]]
+
+
+def dustpedia_galaxies(hyperleda, apertures):
+    """Read the galaxies of DustPedia's tables.
+
+    Parameters
+    ----------
+    hyperleda : str or Path
+        DustPedia_HyperLEDA_Herschel.csv: position, Hubble stage, D25, distance.
+    apertures : str or Path
+        CAAPR_Aperture_Table.csv: axis ratio and position angle, which the other table lacks. Its
+        angle is counter-clockwise from +x, so the position angle is 90 degrees more.
+
+    Returns
+    -------
+    list of Galaxy
+
+    Raises
+    ------
+    DataError
+        If a table lacks a column, a name repeats, or a value is not a valid number.
+    """
+    shapes = {
+        row["name"]: row
+        for row in read_csv(apertures, required=("name", "axial_ratio", "pos_angle"))
+    }
+    columns = ("objname", "ra2000", "de2000", "t", "d25", "dist_best")
+    galaxies = {}
+    for row in read_csv(hyperleda, required=columns):
+        name = check_galaxy_name(row["objname"], hyperleda)
+        if name in galaxies:
+            raise DataError(f"{hyperleda} has {name} twice: remove one row")
+        shape = shapes.get(name)
+        where = f"{hyperleda}: {name}"
+        d25_arcsec = 60 * _number(row["d25"], f"{where}: d25", above=0)
+        galaxies[name] = Galaxy(
+            galaxy=name,
+            # The table gives the right ascension in degrees, whatever HyperLEDA's own al2000 does.
+            ra=_number(row["ra2000"], f"{where}: ra2000"),
+            dec=_number(row["de2000"], f"{where}: de2000"),
+            distance=_number(row["dist_best"], f"{where}: dist_best", above=0),
+            redshift=0.0,
+            d25_arcsec=d25_arcsec,
+            axis_ratio=1
+            / _number(shape["axial_ratio"], f"{apertures}: {name}: axial_ratio", above=0)
+            if shape
+            else 1.0,
+            pa=(_number(shape["pos_angle"], f"{apertures}: {name}: pos_angle") + 90) % 180
+            if shape
+            else 0.0,
+            hubble_stage=_number(row["t"], f"{where}: t") if row["t"] else math.nan,
+            source="DustPedia",
+        )
+    return list(galaxies.values())
+
+
+def galaxy_table(path):
+    """Read sample/galaxies.csv.
+
+    Returns
+    -------
+    dict of str to Galaxy
+        In the order of the file.
+    """
+    texts = ("galaxy", "source")
+    rows = read_csv(path, required=GALAXY_COLUMNS)
+    return {
+        row["galaxy"]: Galaxy(
+            **{
+                name: row[name] if name in texts else float(row[name] or "nan")
+                for name in GALAXY_COLUMNS
+            }
+        )
+        for row in rows
+    }
+
+
+def mock_galaxies(n_galaxies):
+    """Return the galaxies of the mock survey without images: names, and nominal sizes.
+
+    Parameters
+    ----------
+    n_galaxies : int
+        How many.
+
+    Returns
+    -------
+    list of Galaxy
+        All with the size and distance of a typical DustPedia galaxy (medians of its tables: 20
+        Mpc, D25 of 13.4 kpc).
+    """
+    width = max(3, len(str(n_galaxies)))
+    d25_arcsec = 13.4e3 / pixel_scale_pc(1.0, 20.0)
+    return [
+        Galaxy(
+            f"MOCK{k + 1:0{width}d}", 0.0, 0.0, 20.0, 0.0, d25_arcsec, 0.6, 0.0, math.nan, "mock"
+        )
+        for k in range(n_galaxies)
+    ]
+
+
+def plan(config, galaxies):
+    """Return the plan: for each galaxy and scale what is done, or why nothing is.
+
+    Parameters
+    ----------
+    config : dict
+        Completed configuration.
+    galaxies : list of Galaxy
+        As from `read_galaxies`.
+
+    Returns
+    -------
+    list of dict
+        Rows with `PLAN_COLUMNS`; lists of bands are joined by semicolons.
+    """
+    return [_plan_row(config, galaxy, scale) for galaxy in galaxies for scale in config["scales"]]
+
+
+def _plan_row(config, galaxy, scale):
+    """Return the row of one galaxy at one scale."""
+    known = band_table()
+    value, unit = parse_scale(scale)
+    bands = run_bands(config)
+    row = dict.fromkeys(PLAN_COLUMNS, "")
+    row |= {"galaxy": galaxy.galaxy, "scale": scale, "included": True, "n_pixel_expected": 1}
+    if unit == GLOBAL:
+        row |= {"pixel_arcsec": galaxy.d25_arcsec, "pixel_scale_pc": galaxy.d25_pc}
+        # One sample a galaxy has no common PSF to reach: every band takes part.
+        row |= _bands(bands, known)
+        return row
+    if unit == "arcsec":
+        angle, length = value, pixel_scale_pc(value, galaxy.distance)
+        targets = [band for band in bands if known[band].fwhm_arcsec <= angle]
+    else:
+        angle, length = value / pixel_scale_pc(1.0, galaxy.distance), value
+        targets = [
+            band for band in PHYSICAL_TARGETS if band in bands and known[band].fwhm_arcsec <= angle
+        ]
+    row |= {"pixel_arcsec": angle, "pixel_scale_pc": length}
+    # NaN (a band without images) compares false above and never becomes a target.
+    if not targets:
+        row |= _excluded(f'no PSF of the run is as narrow as the pixel of {angle:.3g}"')
+        return row
+    size = galaxy.d25_pc * (1.0 if config["sample"]["size_cut"] == "diameter" else 0.5)
+    if size < length:
+        row |= _excluded(f"{config['sample']['size_cut']} of {size:.4g} pc is below the pixel")
+        return row
+    # MIPS 70 has the nominal width of SPIRE 250; kernels lead to the SPIRE beams.
+    target = max(targets, key=lambda band: (known[band].fwhm_arcsec, band in PHYSICAL_TARGETS))
+    widest = LARGEST_PSF_EXCESS * known[target].fwhm_arcsec
+    kept = [band for band in bands if known[band].fwhm_arcsec <= widest]
+    row |= {"target_psf": target, "n_pixel_expected": round(galaxy.area_arcsec2 / angle**2)}
+    row |= _bands(kept, known)
+    return row
+
+
+def _bands(bands, known):
+    """Return the two lists of bands of a plan's row."""
+    short = [band for band in bands if known[band].role == "input"]
+    return {"bands_full": ";".join(bands), "bands_short": ";".join(short)}
+
+
+def _excluded(reason):
+    """Return what makes a plan's row an exclusion."""
+    return {"included": False, "reason": reason, "n_pixel_expected": 0}
+
+
+def overlapping(galaxies):
+    """Return the groups of galaxies whose D25 ellipses overlap.
+
+    Two ellipses overlap here if the distance of their centres is below the sum of their radii
+    along the line that joins them.
+
+    Parameters
+    ----------
+    galaxies : list of Galaxy
+
+    Returns
+    -------
+    list of (str, str)
+        Names of each overlapping pair.
+    """
+    by_dec = sorted(galaxies, key=lambda galaxy: galaxy.dec)
+    widest = max((galaxy.d25_arcsec for galaxy in galaxies), default=0.0) / 3600
+    pairs = []
+    for index, first in enumerate(by_dec):
+        for second in by_dec[index + 1 :]:
+            if second.dec - first.dec > widest:
+                break
+            if first.source == second.source == "mock":
+                continue
+            north = (second.dec - first.dec) * 3600
+            turn = (second.ra - first.ra + 180) % 360 - 180
+            east = turn * 3600 * math.cos(math.radians((first.dec + second.dec) / 2))
+            toward = math.degrees(math.atan2(east, north))
+            reach = _radius(first, toward) + _radius(second, toward)
+            if math.hypot(north, east) < reach:
+                pairs.append((first.galaxy, second.galaxy))
+    return pairs
+
+
+def _radius(galaxy, position_angle):
+    """Return the radius of the D25 ellipse along a position angle, in arcsec."""
+    angle = math.radians(position_angle - galaxy.pa)
+    across = math.sin(angle) / galaxy.axis_ratio
+    return galaxy.d25_arcsec / 2 / math.hypot(math.cos(angle), across)
+
+
+def _number(text, what, above=None):
+    """Return a table's field as a number."""
+    try:
+        value = float(text)
+    except ValueError:
+        raise DataError(f"{what} is {text!r}: a number is needed") from None
+    if not math.isfinite(value) or (above is not None and value <= above):
+        raise DataError(f"{what} is {text}: it must be {'finite' if above is None else 'above 0'}")
+    return value

@@ -1,0 +1,11 @@
+"""Compare a fit with the official results of the same galaxies."""
+
+from dustcast.bridge import run
+from dustcast.sed.parity import compare
+from dustcast.tables import read_table, write_table
+
+if __name__ == "__main__":
+    with run(snakemake):
+        values, statistics = compare(read_table(snakemake.input.fit), snakemake.input.official[0])
+        write_table(snakemake.output.values, values)
+        write_table(snakemake.output.table, statistics)

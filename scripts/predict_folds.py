@@ -1,0 +1,26 @@
+"""Predict every galaxy by the models of an experiment that have not seen it."""
+
+from pathlib import Path
+
+from dustcast.bridge import run
+from dustcast.learning.experiments import (
+    FoldModel,
+    predict_fold,
+    read_features,
+    read_folds,
+    rows_of_fold,
+)
+from dustcast.tables import read_table, stack_tables, write_table
+
+if __name__ == "__main__":
+    with run(snakemake):
+        features, _ = read_features(
+            map(read_table, snakemake.input.features), snakemake.params.experiment["selection"]
+        )
+        folds = read_folds(read_table(snakemake.input.folds))
+        parts = []
+        for folder in map(Path, snakemake.input.models):
+            fold = int(folder.name.removeprefix("fold"))
+            model = FoldModel.load(folder)
+            parts.append(predict_fold(rows_of_fold(features, folds, fold), model, fold))
+        write_table(snakemake.output[0], stack_tables(parts))

@@ -1,0 +1,39 @@
+"""Cross-validate an experiment on folds of another seed, without keeping its models."""
+
+from dustcast.bridge import progress, run
+from dustcast.learning.experiments import (
+    cross_validate,
+    read_features,
+)
+from dustcast.learning.folds import split_folds
+from dustcast.learning.metrics import metrics_table
+from dustcast.sample import galaxy_table, overlapping
+from dustcast.tables import read_table, stack_tables, write_table
+
+if __name__ == "__main__":
+    with run(snakemake):
+        experiment, seed = snakemake.params.experiment, int(snakemake.wildcards.seed)
+        features, inputs = read_features(
+            map(read_table, snakemake.input.features), experiment["selection"]
+        )
+        names = list(dict.fromkeys(read_table(snakemake.input.photometry)["galaxy"]))
+        galaxies = galaxy_table(snakemake.input.galaxies)
+        together = overlapping([galaxies[name] for name in names])
+        folds = split_folds(
+            names,
+            snakemake.params.n_folds,
+            seed,
+            groups=together if snakemake.params.share_folds else None,
+        )
+        count = progress(len(experiment["regressors"]), "regressors")
+        parts = []
+        for regressor in experiment["regressors"]:
+            settings = snakemake.params.settings.get(regressor, {})
+            parts.append(
+                cross_validate(
+                    features, folds, regressor, settings=settings, seed=seed, feature_names=inputs
+                )
+            )
+            count()
+        metrics = metrics_table(stack_tables(parts), experiment=snakemake.wildcards.experiment)
+        write_table(snakemake.output[0], metrics)

@@ -116,7 +116,7 @@ bench-fit: venv ## speed and memory of the fits
 .PHONY: lock
 lock: ## renew requirements.lock from pyproject.toml
 	@if command -v uv >/dev/null 2>&1; then uv=uv; else \
-	  $(MAKE) --no-print-directory venv && "$(BIN)/python" -m venv .cache/uv \
+	  $(MAKE) --no-print-directory venv && $(PY) -m venv --clear .cache/uv \
 	  && .cache/uv/bin/python -m pip install --quiet uv && uv=.cache/uv/bin/uv; fi \
 	&& "$$uv" pip compile pyproject.toml --group dev --group slurm --universal \
 	  --python-version 3.11 --generate-hashes --quiet --upgrade \

@@ -83,9 +83,6 @@ TRUSTED_TYPES = (
     "dustcast.learning.regressors.NoiseByWeight",
     "dustcast.learning.regressors.ScaledRegressor",
     "dustcast.learning.regressors.WeightedGaussianProcess",
-    "sklearn._loss.link.IdentityLink",
-    "sklearn._loss.link.Interval",
-    "sklearn._loss.loss.HalfSquaredError",
     "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",
     "sklearn.gaussian_process.kernels.ConstantKernel",
     "sklearn.gaussian_process.kernels.Matern",
@@ -108,8 +105,10 @@ def make_regressor(name, settings=None, seed=0):
         What differs from the defaults. Trees, boosting, ``svr``, ``mlp`` and ``linear`` take any
         parameter of their class in scikit-learn or xgboost; ``svr`` and ``gaussian_process`` also
         ``max_rows`` (their cost grows with the square and the cube of the number of samples:
-        more are thinned by weight), ``mlp`` also ``n_networks``. ``ensemble`` takes ``base``,
-        ``n_inner``, ``shrinkage`` and the settings of a base learner under its name.
+        more are thinned by weight), these two and ``mlp`` ``relevance`` (see
+        `ScaledRegressor`), ``mlp`` ``n_networks``, whose mean it is. ``ensemble`` takes
+        ``base``, ``n_inner``, ``shrinkage`` (see `StackedEnsemble`) and the settings of a base
+        regressor under its name.
     seed : int
         Seed of everything random.
 

@@ -26,12 +26,12 @@ RELATIONS = {
     "powerlaw_slope": (-0.25, 0.0, 0.15),
     "qhac": (0.17, 0.0, 0.06),
     "qpah": (2.5, 0.0, 0.9),
-    "umin": (0.2, -0.25, 0.35),
+    "umin": (0.1, -0.1, 0.2),
     "gamma": (-2.0, 0.3, 0.4),
 }
 # Early types: little dust, heated by old stars (the warm mode of Nersesian et al. 2019).
 EARLY_BELOW = -0.8
-EARLY_SHIFTS = {"E_BVs_young": -0.5, "umin": 0.8}
+EARLY_SHIFTS = {"E_BVs_young": -0.4, "umin": 0.7}
 COMPONENT_SCATTER = 0.3
 
 STELLAR_MASS_LOG = (10.0, 0.6)  # mean and standard deviation of log10(M / Msun formed)

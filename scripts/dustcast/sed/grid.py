@@ -35,7 +35,15 @@ MODULES = {
             "f_burst": [0.0],
         },
     },
-    "ssp": {"bc03": {"imf": ["salpeter"], "metallicity": [0.02], "separation_age": [10]}},
+    # ionising_factor is not CIGALE's: it scales the ionising photons of the templates.
+    "ssp": {
+        "bc03": {
+            "imf": ["salpeter"],
+            "metallicity": [0.02],
+            "separation_age": [10],
+            "ionising_factor": [1.0],
+        }
+    },
     "nebular": {
         "nebular": {
             "logU": [-2.0],
@@ -160,7 +168,7 @@ def read_spec(content, where="the grid"):
             if len(values[key]) == 0 or len(set(values[key])) < len(values[key]):
                 raise DataError(f"{where}: {name}: {key} must list values, each once")
         parameters[step] = values
-    for key in ("imf", "metallicity", "separation_age"):
+    for key in MODULES["ssp"]["bc03"]:
         if len(parameters["ssp"][key]) != 1:
             raise DataError(f"{where}: bc03: {key} must have one value")
     if any(len(values) != 1 for values in parameters["nebular"].values()):
@@ -278,7 +286,8 @@ def _composites(spec, ssp, parameters):
     def composed(table):
         return parts @ table
 
-    n_ly, lum_ly = composed(population.n_ly), composed(population.lum_ly)
+    ionising = options["ionising_factor"][0]
+    n_ly, lum_ly = ionising * composed(population.n_ly), ionising * composed(population.lum_ly)
     lum, m_star = composed(population.lum), composed(population.m_star)
     continuum = composed(population.l_lambda)
     if gas["emission"]:
@@ -287,7 +296,7 @@ def _composites(spec, ssp, parameters):
         if absorbed < 0:
             raise DataError("nebular: f_esc + f_dust is above 1: lower one of them")
         below = ssp.wavelength_nm <= templates.LYMAN_LIMIT_NM
-        continuum[..., below] *= gas["f_esc"]
+        continuum[..., below] *= gas["f_esc"] * ionising
         photons = n_ly * absorbed
     else:
         photons = np.zeros_like(n_ly)

@@ -10,7 +10,7 @@ QUICK_STACK = {
     "base": ["gaussian_process", "random_forest", "extra_trees"],
     "random_forest": {"n_estimators": 20},
     "extra_trees": {"n_estimators": 20, "min_samples_leaf": 1},
-    "gaussian_process": {"max_rows": 300},
+    "gaussian_process": {"max_rows": 150},
     "n_inner": 3,
 }
 
@@ -48,7 +48,7 @@ def features(n_galaxies=60, n_samples=1, seed=0, offset=0.0, noise=0.1, scales=(
         ("random_forest", {"n_estimators": 20}),
         ("extra_trees", {"n_estimators": 20, "min_samples_leaf": 1}),
         ("xgboost", {"n_estimators": 60}),
-        ("gaussian_process", {"max_rows": 300}),
+        ("gaussian_process", {"max_rows": 150}),
         ("ensemble", QUICK_STACK),
     ],
 )

@@ -20,6 +20,7 @@ QUICK = {
         "base": ["gaussian_process", "xgboost", "random_forest", "linear"],
         "xgboost": {"n_estimators": 30},
         "random_forest": {"n_estimators": 10},
+        "gaussian_process": {"max_rows": 120},
         "n_inner": 3,
     },
 }

@@ -18,6 +18,10 @@ import socket
 from pathlib import Path
 
 
+# Columns of CSV tables that hold names, whatever they look like.
+TEXT_COLUMNS = ("id", "galaxy")
+
+
 class DataError(ValueError):
     """A fault of the user's data or configuration, said in one sentence.
 
@@ -223,13 +227,17 @@ def read_table(path, required=()):
         raise DataError(f"{path} does not exist: check the name, or run the rule that makes it")
     try:
         if path.suffix == ".csv":
-            # Only the empty field is missing: a galaxy may be named NA.
-            options = pa.csv.ConvertOptions(null_values=["", "nan"], strings_can_be_null=False)
+            # Only the empty field is missing, and names are text: a galaxy may be named NA or 007.
+            options = pa.csv.ConvertOptions(
+                null_values=["", "nan"],
+                strings_can_be_null=False,
+                column_types=dict.fromkeys(TEXT_COLUMNS, pa.string()),
+            )
             arrow = pa.csv.read_csv(path, convert_options=options)
         else:
             arrow = pa.parquet.read_table(path)
     except (pa.ArrowInvalid, OSError) as fault:
-        reason = str(fault).splitlines()[0]
+        reason = str(fault).splitlines()[0].split(". ")[0]
         raise DataError(
             f"{path} cannot be read ({reason}): delete it and run again, or fetch it anew"
         ) from None

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import difflib
+import math
 from functools import lru_cache
 from pathlib import Path
 
@@ -43,6 +44,7 @@ def complete(config):
     errors = sorted(validator.iter_errors(config), key=lambda error: list(map(str, error.path)))
     if errors:
         raise DataError(_sentence(errors[0]))
+    _check_finite(config, ())
     filled = _with_defaults(copy.deepcopy(dict(config)), schema)
     check_bands(filled["bands"]["leave_out"], "bands.leave_out")
     for name, fit in filled["sed"]["fits"].items():
@@ -84,7 +86,9 @@ def read_yaml(path):
     except FileNotFoundError:
         known = ", ".join(sorted(other.stem for other in Path(path).parent.glob("*.yaml")))
         raise DataError(f"{path} does not exist: there are {known or 'none'}") from None
-    except yaml.YAMLError as fault:
+    except IsADirectoryError:
+        raise DataError(f"{path} is a folder: name a YAML file") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as fault:
         raise DataError(f"{path} is not YAML: {' '.join(str(fault).split())}") from None
     return {} if content is None else content
 
@@ -105,6 +109,17 @@ def _with_defaults(value, schema):
         if key in value:
             value[key] = _with_defaults(value[key], inner)
     return value
+
+
+def _check_finite(value, path):
+    """Raise `DataError` if a number is NaN or infinite, which a JSON schema lets pass."""
+    if isinstance(value, float) and not math.isfinite(value):
+        raise DataError(f"{'.'.join(map(str, path))} is {value}: a finite number is needed")
+    if isinstance(value, list):
+        value = dict(enumerate(value))
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            _check_finite(inner, (*path, key))
 
 
 def _sentence(error):

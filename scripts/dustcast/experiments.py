@@ -15,6 +15,8 @@ FEATURE_KEYS = ("short", "truth", "reference", "w1")
 SELECTION_KEYS = ("drop_bands", "observed", "scales", "log_scale")
 OTHER_KEYS = ("description", "regressors", "fold_seeds")
 W1_KINDS = ("surface_brightness", "luminosity")
+LISTS = {"drop_bands": str, "scales": str, "regressors": str, "fold_seeds": int}
+SWITCHES = ("observed", "log_scale")
 
 
 def read_experiments(config):
@@ -43,10 +45,7 @@ def read_experiments(config):
     for name in config["learning"]["experiments"]:
         path = CONFIG_FOLDER / "experiments" / f"{name}.yaml"
         content = read_yaml(path)
-        known = (*FEATURE_KEYS, *SELECTION_KEYS, *OTHER_KEYS)
-        for key in content:
-            if key not in known:
-                raise DataError(f"{path.name} has the unknown key {key}: use {', '.join(known)}")
+        _check_form(path.name, content)
         features = {key: content.get(key, default) for key, default in defaults.items()}
         _check(config, path.name, features, content)
         found[name] = {
@@ -71,6 +70,24 @@ def feature_defaults(config):
     }
 
 
+def _check_form(name, content):
+    """Raise `DataError` if the content of a file has an unknown key or a value of a wrong kind."""
+    if not isinstance(content, dict):
+        raise DataError(f"{name} is not a mapping: write one key and its value a line")
+    known = (*FEATURE_KEYS, *SELECTION_KEYS, *OTHER_KEYS)
+    for key, value in content.items():
+        if key not in known:
+            raise DataError(f"{name} has the unknown key {key}: use {', '.join(known)}")
+        if key in LISTS:
+            kind, items = LISTS[key], value if isinstance(value, list) else [None]
+            if not all(type(item) is kind for item in items):
+                what = "names" if kind is str else "whole numbers"
+                raise DataError(f"{name}: {key} is {value!r}: a list of {what} is needed")
+        elif not isinstance(value, bool if key in SWITCHES else str):
+            needed = "true or false" if key in SWITCHES else "a text"
+            raise DataError(f"{name}: {key} is {value!r}: {needed} is needed")
+
+
 def _check(config, name, features, content):
     """Raise `DataError` if an experiment names what the run does not have."""
     fits = config["sed"]["fits"]
@@ -82,6 +99,11 @@ def _check(config, name, features, content):
     if features["w1"] not in W1_KINDS:
         raise DataError(f"{name}: w1 is {features['w1']!r}: use {' or '.join(W1_KINDS)}")
     check_bands([features["reference"], *content.get("drop_bands", [])], name)
+    for scale in content.get("scales", []):
+        if scale not in config["scales"]:
+            raise DataError(
+                f"{name}: the scale {scale} is not of the run: use {', '.join(config['scales'])}"
+            )
     bands = fit_bands(config, features["short"])
     if features["reference"] not in bands:
         raise DataError(

@@ -17,7 +17,6 @@ import os
 import socket
 from pathlib import Path
 
-
 # Columns of CSV tables that hold names, whatever they look like.
 TEXT_COLUMNS = ("id", "galaxy")
 

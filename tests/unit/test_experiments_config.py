@@ -1,0 +1,141 @@
+"""Experiments: what their files may say, and what is filled in."""
+
+import pytest
+
+from dustcast import experiments
+from dustcast.config import CONFIG_FOLDER, complete
+from dustcast.experiments import read_experiments
+from dustcast.tables import DataError
+
+NAMES = sorted(path.stem for path in (CONFIG_FOLDER / "experiments").glob("*.yaml"))
+FITS = {
+    "full": {"roles": ["input", "target", "extra"]},
+    "full26": {"roles": ["input", "target"]},
+    "short": {"roles": ["input"]},
+    "short_no_wise": {
+        "roles": ["input"],
+        "leave_out": ["WISE_3.4", "WISE_4.6", "WISE_12", "WISE_22"],
+    },
+}
+
+
+def run(names, **learning):
+    return complete(
+        {
+            "run": "x",
+            "scales": ["global", "1kpc"],
+            "sed": {"fits": FITS},
+            "features": {"truth": "official"},
+            "learning": {"experiments": names, **learning},
+        }
+    )
+
+
+@pytest.fixture
+def write(tmp_path, monkeypatch):
+    """Return a function that reads one experiment file of given text."""
+    (tmp_path / "experiments").mkdir()
+    monkeypatch.setattr(experiments, "CONFIG_FOLDER", tmp_path)
+
+    def read(text, **learning):
+        (tmp_path / "experiments" / "mine.yaml").write_text(text)
+        return read_experiments(run(["mine"], **learning))["mine"]
+
+    return read
+
+
+def test_every_experiment_that_ships_reads():
+    assert "fiducial" in NAMES
+    found = read_experiments(run(NAMES))
+    assert list(found) == NAMES
+    for name, experiment in found.items():
+        assert experiment["description"].endswith("."), name
+    assert found["fiducial"]["features"] == ""
+    assert found["fiducial"]["selection"] == {}
+    assert found["observed_fluxes"]["selection"] == {"observed": True}
+    assert found["observed_fluxes"]["features"] == ""
+    assert found["no_wise"]["features"] == "no_wise/"
+    assert found["no_wise"]["reference"] == "Spitzer_3.6"
+    assert found["no_wise"]["short"] == "short_no_wise"
+    assert found["truth_full26"]["truth"] == "full26"
+    assert found["w1_luminosity"]["w1"] == "luminosity"
+
+
+def test_defaults_come_from_the_run(write):
+    experiment = write("", regressors=["xgboost"], fold_seeds=[7])
+    assert experiment == {
+        "short": "short",
+        "truth": "official",
+        "reference": "WISE_3.4",
+        "w1": "surface_brightness",
+        "description": "",
+        "regressors": ["xgboost"],
+        "fold_seeds": [7],
+        "selection": {},
+        "features": "",
+    }
+
+
+def test_what_a_file_says_comes_first(write):
+    experiment = write(
+        "description: Mine.\nregressors: [extra_trees]\nfold_seeds: []\ndrop_bands: [WISE_12]\n"
+        "scales: [1kpc]\nlog_scale: false\nobserved: true\ntruth: full\n",
+        regressors=["xgboost"],
+        fold_seeds=[7],
+    )
+    assert experiment["regressors"] == ["extra_trees"]
+    assert experiment["fold_seeds"] == []
+    assert experiment["features"] == "mine/"
+    assert experiment["selection"] == {
+        "drop_bands": ["WISE_12"],
+        "observed": True,
+        "scales": ["1kpc"],
+        "log_scale": False,
+    }
+
+
+def test_what_only_selects_uses_the_tables_of_the_run(write):
+    assert write("drop_bands: [WISE_12]\nshort: short\ntruth: official\n")["features"] == ""
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("drop: [WISE_12]", "mine.yaml has the unknown key drop: use short, truth, "),
+        ("- fiducial", "mine.yaml is not a mapping"),
+        ("just words", "mine.yaml is not a mapping"),
+        ("drop_bands: WISE_12", "drop_bands is 'WISE_12': a list of names is needed"),
+        ("drop_bands: [3.4]", r"drop_bands is \[3.4\]: a list of names is needed"),
+        ("drop_bands: [WISE_13]", "mine.yaml: the band WISE_13 is not known: use GALEX_FUV"),
+        ("drop_bands: [WISE_12, WISE_12]", "a band stands twice"),
+        ("regressors: random_forest", "a list of names is needed"),
+        ("fold_seeds: [a]", "a list of whole numbers is needed"),
+        ("fold_seeds: [true]", "a list of whole numbers is needed"),
+        ("observed: 1", "observed is 1: true or false is needed"),
+        ("log_scale: [a]", "true or false is needed"),
+        ("truth: 5", "truth is 5: a text is needed"),
+        ("truth: ful", "truth is 'ful': use one of full, full26, short, short_no_wise, official"),
+        ("short: tiny", "the fit tiny is not one of full, full26, short, short_no_wise"),
+        ("w1: flux", "w1 is 'flux': use surface_brightness or luminosity"),
+        ("reference: W1", "the band W1 is not known"),
+        ("short: short_no_wise", "does not see the reference band WISE_3.4: name another"),
+        ("reference: PACS_100", "the fit short does not see the reference band PACS_100"),
+        ("scales: [3kpc]", "the scale 3kpc is not of the run: use global, 1kpc"),
+    ],
+)
+def test_refusals_are_one_sentence(write, text, message):
+    with pytest.raises(DataError, match=message) as fault:
+        write(text)
+    assert "\n" not in str(fault.value)
+
+
+def test_a_missing_file_names_those_that_exist():
+    with pytest.raises(DataError, match="does not exist: there are fiducial, no_wise"):
+        read_experiments(run(["nosuch"]))
+
+
+def test_the_official_truth_belongs_to_dustpedia():
+    config = run(["fiducial"])
+    config["survey"]["source"] = "mock"
+    with pytest.raises(DataError, match="truth is 'official': use one of full"):
+        read_experiments(config)

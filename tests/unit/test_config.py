@@ -68,7 +68,7 @@ LEAVES = dict(leaves(SCHEMA))
         (nested("sample", None), "sample is None: a mapping is needed"),
         (
             nested("sample.size_cut", "area"),
-            "sample.size_cut is 'area': use one of diameter, radiu",
+            "sample.size_cut is 'area': use one of diameter",
         ),
         (nested("sample.share_folds", 1), "sample.share_folds is 1: true or false is needed"),
         (nested("sample.galaxies", []), "at least 1 entry is needed"),
@@ -82,7 +82,7 @@ LEAVES = dict(leaves(SCHEMA))
         (nested("sed.additional_error", "10%"), "sed.additional_error is '10%': a number is neede"),
         (
             nested("sed.additional_error", float("nan")),
-            "sed.additional_error is nan: a finite numb",
+            "sed.additional_error is nan: a finite ",
         ),
         (nested("sed.tolerance", float("inf")), "sed.tolerance is inf: a finite number is needed"),
         (nested("features.max_reduced_chi2", float("nan")), "a finite number is needed"),

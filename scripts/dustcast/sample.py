@@ -337,7 +337,7 @@ def _plan_row(config, galaxy, scale):
         return row
     size = galaxy.d25_pc * (1.0 if config["sample"]["size_cut"] == "diameter" else 0.5)
     if size < length:
-        row |= _excluded(f"{config['sample']['size_cut']} of {size:.4g} pc is below the pixel")
+        row |= _excluded(f"{config['sample']['size_cut']} of {size:.0f} pc is below the pixel")
         return row
     # MIPS 70 has the nominal width of SPIRE 250; kernels lead to the SPIRE beams.
     target = max(targets, key=lambda band: (known[band].fwhm_arcsec, band in PHYSICAL_TARGETS))
@@ -360,10 +360,7 @@ def _excluded(reason):
 
 
 def overlapping(galaxies):
-    """Return the groups of galaxies whose D25 ellipses overlap.
-
-    Two ellipses overlap here if the distance of their centres is below the sum of their radii
-    along the line that joins them.
+    """Return the pairs of galaxies whose D25 ellipses overlap.
 
     Parameters
     ----------
@@ -386,18 +383,47 @@ def overlapping(galaxies):
             north = (second.dec - first.dec) * 3600
             turn = (second.ra - first.ra + 180) % 360 - 180
             east = turn * 3600 * math.cos(math.radians((first.dec + second.dec) / 2))
-            toward = math.degrees(math.atan2(east, north))
-            reach = _radius(first, toward) + _radius(second, toward)
-            if math.hypot(north, east) < reach:
+            if _overlap(first, second, north, east):
                 pairs.append((first.galaxy, second.galaxy))
     return pairs
 
 
-def _radius(galaxy, position_angle):
-    """Return the radius of the D25 ellipse along a position angle, in arcsec."""
-    angle = math.radians(position_angle - galaxy.pa)
-    across = math.sin(angle) / galaxy.axis_ratio
-    return galaxy.d25_arcsec / 2 / math.hypot(math.cos(angle), across)
+def _overlap(first, second, north, east):
+    """Return whether two D25 ellipses overlap, the second's centre being off by arcsec given.
+
+    The contact function of Perram & Wertheim (1985, J. Comput. Phys. 58, 409), the largest value
+    of l (1 - l) r^T [(1 - l) A + l B]^-1 r for l in (0, 1), is below 1 for ellipses that overlap.
+    """
+    if math.hypot(north, east) >= (first.d25_arcsec + second.d25_arcsec) / 2:
+        return False
+    a, b = _shape(first), _shape(second)
+
+    def contact(share):
+        nn, ee, ne = ((1 - share) * x + share * y for x, y in zip(a, b))
+        form = (ee * north**2 - 2 * ne * north * east + nn * east**2) / (nn * ee - ne**2)
+        return share * (1 - share) * form
+
+    # It is concave: thirds close in on the maximum.
+    low, high = 0.0, 1.0
+    for _ in range(80):
+        left, right = low + (high - low) / 3, high - (high - low) / 3
+        if contact(left) < contact(right):
+            low = left
+        else:
+            high = right
+    return contact((low + high) / 2) < 1
+
+
+def _shape(galaxy):
+    """Return the matrix of a D25 ellipse in arcsec2: north-north, east-east, north-east."""
+    cos, sin = math.cos(math.radians(galaxy.pa)), math.sin(math.radians(galaxy.pa))
+    major = (galaxy.d25_arcsec / 2) ** 2
+    minor = major * galaxy.axis_ratio**2
+    return (
+        major * cos**2 + minor * sin**2,
+        major * sin**2 + minor * cos**2,
+        (major - minor) * cos * sin,
+    )
 
 
 def _number(text, what, above=None):

@@ -153,9 +153,9 @@ def test_pivots_agree_with_cigales_curves(data):
 
 def test_unknown_and_repeated_bands_are_refused():
     check_bands(["WISE_12", "WISE_22"], "here")
-    with pytest.raises(DataError, match="^here: the band WISE_13 is not known: use GALEX_FUV, "):
+    with pytest.raises(DataError, match=r"^here: the band WISE_13 is not known: use GALEX_FUV, "):
         check_bands(["WISE_12", "WISE_13"], "here")
-    with pytest.raises(DataError, match="^here: a band stands twice: remove one$"):
+    with pytest.raises(DataError, match=r"^here: a band stands twice: remove one$"):
         check_bands(["WISE_12", "WISE_12"], "here")
 
 

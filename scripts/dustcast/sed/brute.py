@@ -14,6 +14,8 @@ from dustcast.sed.spec import FactorisedGrid, Quantity
 
 # A table of this many numbers has 4 GB.
 LARGEST_TABLE = 500_000_000
+# exp(-chi2 / 2) of models that no double precision sum can see; their values are not computed.
+NEGLIGIBLE = 1e-40
 
 
 class BruteForce:
@@ -82,66 +84,82 @@ class BruteForce:
 
 
 class Posterior:
-    """Weights of all models for one observation.
+    """Weights of the models for one observation.
 
     Attributes
     ----------
-    chi2 : float
-        Smallest chi2.
+    chi2 : ndarray of shape (n_stellar, n_dust)
+        Of every model; infinite where the best scale is not positive.
     best : tuple of int
-        Its stellar and dust model.
+        Stellar and dust model of the smallest.
     best_scale : float
         Its scale.
-    weight : ndarray of shape (n_stellar, n_dust)
-        Normalised likelihoods.
+    stellar, dust : ndarray of int, shape (n_model,)
+        The models whose weight is not negligible.
+    scale, weight : ndarray of shape (n_model,)
+        Their scales and normalised likelihoods.
     """
 
     def __init__(self, table, chi2, scale):
         self.table = table
+        self.chi2 = chi2
         self.best = tuple(int(k) for k in np.unravel_index(np.argmin(chi2), chi2.shape))
-        self.chi2 = float(chi2[self.best])
         self.best_scale = float(scale[self.best])
-        # Far from the best model a scale that is not a number must not meet a weight of zero.
-        self.scale = np.where(np.isfinite(scale), scale, self.best_scale)
-        weight = np.exp(-0.5 * (chi2 - self.chi2))
-        self.weight = weight / weight.sum()
+        weight = np.exp(-0.5 * (chi2 - chi2[self.best]))
+        self.stellar, self.dust = np.nonzero(weight > NEGLIGIBLE)
+        self.scale = scale[self.stellar, self.dust]
+        self.weight = weight[self.stellar, self.dust]
+        self.weight /= self.weight.sum()
 
-    def moments(self, values) -> tuple[float, float]:
-        """Return mean and standard deviation of one value for each model."""
-        # From the best model's value on, so that a narrow posterior keeps its digits.
-        values = values - values[self.best]
-        mean = np.sum(self.weight * values)
-        return mean, float(np.sqrt(np.sum(self.weight * (values - mean) ** 2)))
+    def moments(self, values, origin) -> tuple[float, float]:
+        """Return mean and standard deviation of one value for each model.
+
+        Values are taken from `origin` on, the best model's, so that a narrow posterior keeps its
+        digits.
+        """
+        offset = values - origin
+        mean = np.sum(self.weight * offset)
+        return float(origin + mean), float(np.sqrt(np.sum(self.weight * (offset - mean) ** 2)))
 
     def band(self, b: int) -> tuple[float, float]:
         """Return mean and standard deviation of the flux in a band, in mJy."""
-        values = self.scale * self.table.flux[b]
-        mean, std = self.moments(values)
-        return float(values[self.best] + mean), std
+        flux = self.table.flux[b]
+        values = self.scale * flux[self.stellar, self.dust]
+        return self.moments(values, self.best_scale * flux[self.best])
 
     def quantity(self, quantity: Quantity) -> tuple[float, float]:
         """Return mean and standard deviation of a quantity."""
-        values = self._values(quantity)
-        mean, std = self.moments(values)
-        return float(values[self.best] + mean), std
+        values = self.values(quantity)
+        return self.moments(values, self._best_value(quantity))
 
     def log_quantity(self, quantity: Quantity) -> tuple[float, float]:
         """Return mean and standard deviation of its log10, NaN if it is 0 for some model."""
-        values = self._values(quantity)
-        if not (values > 0).all():
+        factors = [f for f in (quantity.stellar, quantity.dust) if f is not None]
+        if any((np.asarray(f) <= 0).any() for f in factors):
             return np.nan, np.nan
-        values = np.log10(values)
-        mean, std = self.moments(values)
-        return float(values[self.best] + mean), std
+        return self.moments(np.log10(self.values(quantity)), np.log10(self._best_value(quantity)))
 
     def marginals(self) -> tuple[np.ndarray, np.ndarray]:
         """Return the probabilities of the stellar and of the dust models."""
-        return self.weight.sum(axis=1), self.weight.sum(axis=0)
+        n_stellar, n_dust = self.table.shape
+        return (
+            np.bincount(self.stellar, self.weight, n_stellar),
+            np.bincount(self.dust, self.weight, n_dust),
+        )
 
-    def _values(self, quantity):
+    def values(self, quantity: Quantity) -> np.ndarray:
+        """Return a quantity of the models, of shape (n_model,)."""
         values = self.scale**quantity.power
         if quantity.stellar is not None:
-            values = values * np.asarray(quantity.stellar, float)[:, None]
+            values = values * np.asarray(quantity.stellar, float)[self.stellar]
         if quantity.dust is not None:
-            values = values * np.asarray(quantity.dust, float)[None, :]
-        return np.broadcast_to(values, self.table.shape)
+            values = values * np.asarray(quantity.dust, float)[self.dust]
+        return values
+
+    def _best_value(self, quantity):
+        value = self.best_scale**quantity.power
+        if quantity.stellar is not None:
+            value = value * float(quantity.stellar[self.best[0]])
+        if quantity.dust is not None:
+            value = value * float(quantity.dust[self.best[1]])
+        return value

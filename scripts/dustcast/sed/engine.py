@@ -113,8 +113,9 @@ class FitResult:
         Its scale a, the stellar mass formed in Msun as seen from 10 pc.
     status : ndarray of int, shape (n_observation,)
         0 fitted; 1 no usable band; 2 no model has a positive scale. Rows that are not 0 are NaN.
-    n_counted : ndarray of int, shape (n_observation,)
-        Number of models whose weight was computed.
+    n_counted, n_evaluated : ndarray of int, shape (n_observation,)
+        Number of models whose weight was summed, and of those whose chi2 was compared with the
+        tolerance.
     marginals : dict of str to (ndarray, ndarray)
         For each parameter of `want_marginals` its grid values and their probabilities, of shape
         (n_value,) and (n_observation, n_value).
@@ -136,6 +137,7 @@ class FitResult:
     best_scale: np.ndarray
     status: np.ndarray
     n_counted: np.ndarray
+    n_evaluated: np.ndarray
     marginals: dict[str, tuple[np.ndarray, np.ndarray]] = field(default_factory=dict)
 
     def best_flux(self, grid: FactorisedGrid) -> np.ndarray:
@@ -459,15 +461,27 @@ class PreparedGrid:
             kernels.screen(self.kernel_grid, observation, np.inf, want_log, work)
         else:
             kernels.pruned(
-                self.kernel_grid, observation, self.options.tolerance, self.slack, want_log, work
+                self.kernel_grid,
+                self.tables,
+                observation,
+                self.options.tolerance,
+                self.slack,
+                want_log,
+                work,
             )
         if work.best_index[0] < 0:
             result.status[n] = NO_MODEL
             return
-        result.chi2[n] = work.best[0]
-        result.best_stellar[n], result.best_dust[n] = work.best_index
-        result.best_scale[n] = unit * work.best[1] / self.stellar_unit[work.best_index[0]]
+        i, j = work.best_index
+        result.best_stellar[n], result.best_dust[n] = i, j
+        # The best model anew from its residuals, without the rounding of the low-rank product.
+        model = self.stellar[i] + self.luminosity[i] * self.dust_t[:, j]
+        scale = weight @ (observation.flux * model) / (weight @ model**2)
+        chi2 = weight @ (observation.flux - scale * model) ** 2
+        result.chi2[n] = chi2 + kernels.limit_term(self.kernel_grid, observation, i, j, scale)
+        result.best_scale[n] = unit * scale / self.stellar_unit[i]
         result.n_counted[n] = work.counts[kernels.COUNTED]
+        result.n_evaluated[n] = work.counts[kernels.EVALUATED]
         self._contract(n, work, unit, result)
         _finish(self, n, result)
 
@@ -527,10 +541,10 @@ class PreparedGrid:
         if posterior is None:
             result.status[n] = NO_MODEL
             return
-        result.chi2[n] = posterior.chi2
+        result.chi2[n] = posterior.chi2[posterior.best]
         result.best_stellar[n], result.best_dust[n] = posterior.best
         result.best_scale[n] = posterior.best_scale
-        result.n_counted[n] = self.grid.n_models
+        result.n_counted[n] = result.n_evaluated[n] = self.grid.n_models
         for c, quantity in enumerate(self.grid.quantities):
             result.mean[n, c], result.std[n, c] = posterior.quantity(quantity)
             if quantity.name in self.want_log:
@@ -675,6 +689,7 @@ def _empty_result(prepared, n_observation):
         best_scale=blank(),
         status=np.full(n_observation, FITTED),
         n_counted=np.zeros(n_observation, int),
+        n_evaluated=np.zeros(n_observation, int),
         marginals=marginals,
     )
 

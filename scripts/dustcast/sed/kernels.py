@@ -36,6 +36,7 @@ KEPT, EVALUATED, COUNTED, GIVEN_UP = range(4)
 # Dust models a tile, and tiles a group of the coarser of two levels of pruning.
 TILE = 16
 GROUP = 8
+WIDE = TILE * GROUP
 TILE_U = U(TILE)
 # Slices of dust luminosity of which the likeliest stellar models are tried first.
 SLICES = 128
@@ -45,6 +46,13 @@ WIDTH = 0.15
 WORTH = 0.4
 # One in so many stellar models is tried to predict that fraction.
 SAMPLE = 8
+# Deviation, in standard deviations, beyond which a value is extreme; the largest extension of chi2
+# that it may ask for; and the fraction of its mean below which a value is taken to be one value.
+ORDINARY = 10.0
+LARGEST_EXTENSION = 30.0
+ONE_VALUE = 1e-4
+# Entries of a table of bounds by extension.
+CUTS = 64
 # Stellar models that are summed at a time, so that their sums stay in the first-level cache.
 STRIP = 512
 
@@ -67,6 +75,35 @@ class Grid(NamedTuple):
     dust_t: np.ndarray
     factors: np.ndarray
     powers: np.ndarray
+
+
+class Tables(NamedTuple):
+    """What `moments` and `log_moments` take the expectation of.
+
+    Attributes
+    ----------
+    stellar : ndarray of shape (n_stellar, n_stellar_value)
+        Factors g of values a^p g: the bands' stellar flux, then stellar quantities.
+    stellar_power : ndarray of int, shape (n_stellar_value,)
+        Their p.
+    dust : ndarray of shape (n_dust, n_dust_value)
+        Factors h of values t h: the bands' dust emission, then quantities with a dust factor.
+    dust_factor : ndarray of int, shape (n_dust_value,)
+        Which factor t each goes with, -1 for none.
+    stellar_log, dust_log : ndarray
+        ln g and ln h of those whose logarithm is wanted.
+    stellar_log_power, dust_log_factor : ndarray of int
+        Their p and factor.
+    """
+
+    stellar: np.ndarray
+    stellar_power: np.ndarray
+    dust: np.ndarray
+    dust_factor: np.ndarray
+    stellar_log: np.ndarray
+    stellar_log_power: np.ndarray
+    dust_log: np.ndarray
+    dust_log_factor: np.ndarray
 
 
 class Observation(NamedTuple):
@@ -112,6 +149,8 @@ class Work(NamedTuple):
         Of `stellar_bounds`.
     d_bound, d_scale, d_curvature : ndarray of shape (n_dust,)
         Of `dust_bounds`.
+    d_extension : ndarray of shape (n_dust,)
+        Of `dust_extensions`.
     plain, dust : ndarray of shape (3 + rank, n_place)
         Of `dust_sums`, in the order of the grid and in that of `order`.
     emission : ndarray of shape (n_coupled, n_place)
@@ -141,6 +180,7 @@ class Work(NamedTuple):
     d_bound: np.ndarray
     d_scale: np.ndarray
     d_curvature: np.ndarray
+    d_extension: np.ndarray
     plain: np.ndarray
     dust: np.ndarray
     emission: np.ndarray
@@ -176,6 +216,7 @@ def work_space(grid: Grid) -> Work:
         d_bound=np.zeros(n_dust),
         d_scale=np.zeros(n_dust),
         d_curvature=np.zeros(n_dust),
+        d_extension=np.zeros(n_dust),
         plain=np.zeros((3 + rank, n_place)),
         dust=np.zeros((3 + rank, n_place)),
         emission=np.zeros((n_coupled, n_place)),
@@ -282,7 +323,7 @@ def stellar_sums(grid, obs, i):
 
 
 @jit
-def evaluate(grid, dust, i, first, n, fs, ss, level, table):
+def evaluate(grid, dust, i, first, n, fs, ss, level, done, table):
     """Compare one stellar model with a run of dust models.
 
     Parameters
@@ -296,11 +337,12 @@ def evaluate(grid, dust, i, first, n, fs, ss, level, table):
         Place of the first dust model of the run, and their number.
     fs, ss : float
         sum_b w f S and sum_b w S^2 of the stellar model.
-    level : float
-        sum_b w f^2 minus the largest chi2 of interest.
+    level, done : float
+        sum_b w f^2 minus the largest chi2 of interest, and minus the largest chi2 that has been
+        counted already; infinity for none.
     table : ndarray of shape (N_TABLE, n_place)
         Rows NUM, DEN and KEEP are overwritten from their start; KEEP is 1 for models of interest
-        (num > 0 and num^2 >= level den, which needs no division) and 0 for others.
+        (num > 0 and level den <= num^2 < done den, which needs no division) and 0 for others.
     """
     # Unsigned places: a signed index would be tested for counting from the end at every step.
     lam = grid.luminosity[i]
@@ -330,7 +372,9 @@ def evaluate(grid, dust, i, first, n, fs, ss, level, table):
         num = fs + lam * dust[ZERO, j]
         table[NUM, k] = num
         table[DEN, k] = den
-        table[KEEP, k] = dust[TWO, j] if (num > 0.0) and (num * num >= level * den) else 0.0
+        square = num * num
+        inside = (num > 0.0) and (square >= level * den) and (square < done * den)
+        table[KEEP, k] = dust[TWO, j] if inside else 0.0
 
 
 @jit
@@ -352,7 +396,7 @@ def limit_term(grid, obs, i, j, a):
 def improve(grid, obs, dust, i, first, n, fs, ss, total, work):
     """Look for a smaller chi2 than `work.best` among the stellar model `i` and a run of dust."""
     table = work.table
-    evaluate(grid, dust, i, first, n, fs, ss, total - work.best[0], table)
+    evaluate(grid, dust, i, first, n, fs, ss, total - work.best[0], np.inf, table)
     for k in range(n):
         if table[KEEP, k] > 0.0:
             a = table[NUM, k] / table[DEN, k]
@@ -368,7 +412,7 @@ def improve(grid, obs, dust, i, first, n, fs, ss, total, work):
 
 
 @jit
-def count(grid, obs, slot, first, n, total, level, want_log, work):
+def count(grid, obs, slot, first, n, total, level, done, want_log, work):
     """Add the weights of all models of interest of a kept stellar model and a run of dust.
 
     Parameters
@@ -377,12 +421,14 @@ def count(grid, obs, slot, first, n, total, level, want_log, work):
         Place of the stellar model in `work.kept`.
     first, n : uint64
         Place of the first dust model of the run, and their number, a multiple of TILE.
-    total, level : float
-        sum_b w f^2, and that minus the largest chi2 of interest.
+    total : float
+        sum_b w f^2.
+    level, done : float
+        As `evaluate`.
     """
     i = U(work.kept[slot])
     table = work.table
-    evaluate(grid, work.dust, i, first, n, work.fs[slot], work.ss[slot], level, table)
+    evaluate(grid, work.dust, i, first, n, work.fs[slot], work.ss[slot], level, done, table)
     hits = 0.0
     begin = ZERO
     open_run = False
@@ -519,18 +565,25 @@ def reset(grid, work):
     work.best[1] = 0.0
     work.best_index[:] = -1
     work.counts[:] = 0
+    work.d_extension[:] = 0.0
     for j in range(work.order.size):
         work.order[j] = j
 
 
 @jit
-def keep(grid, obs, most, work):
-    """Keep the stellar models whose bound is not above `most`, and take their sums."""
+def keep(grid, obs, most, farthest, work):
+    """Keep the stellar models whose bound is not above `farthest`.
+
+    Sums over bands are taken of those not above `most`; for others `ss` is negative, and they are
+    taken where they are needed.
+    """
     n = 0
     for i in range(work.bound.size):
-        if not (work.bound[i] > most):
+        if not (work.bound[i] > farthest):
             work.kept[n] = i
-            work.fs[n], work.ss[n] = stellar_sums(grid, obs, i)
+            work.ss[n] = -1.0
+            if not (work.bound[i] > most):
+                work.fs[n], work.ss[n] = stellar_sums(grid, obs, i)
             n += 1
     work.counts[KEPT] = n
     for row in range(4):
@@ -574,14 +627,14 @@ def screen(grid, obs, tolerance, want_log, work):
     total = np.sum(obs.weight * obs.flux * obs.flux)
     n_place = U(work.dust.shape[1])
     work.bound[:] = 0.0
-    keep(grid, obs, np.inf, work)
+    keep(grid, obs, np.inf, np.inf, work)
     for i in range(work.bound.size):
         fs, ss = work.fs[i], work.ss[i]
         improve(grid, obs, work.dust, U(i), ZERO, n_place, fs, ss, total, work)
     if work.best_index[0] >= 0:
         level = total - (work.best[0] + tolerance)
         for i in range(work.bound.size):
-            count(grid, obs, U(i), ZERO, n_place, total, level, want_log, work)
+            count(grid, obs, U(i), ZERO, n_place, total, level, np.inf, want_log, work)
 
 
 @jit
@@ -745,32 +798,35 @@ def stellar_reach(grid, threshold, work, low, high):
 
 
 @jit
-def tile_bounds(order, bound, scale, curvature, width, out):
+def tile_bounds(work, width, out):
     """Fill for each run of `width` dust models what bounds chi2 of all of them.
 
     Parameters
     ----------
-    order : ndarray of int, shape (n_dust,)
-        The dust models, sorted by their best luminosity.
-    bound, scale, curvature : ndarray of shape (n_dust,)
-        Of each dust model (`dust_bounds`).
-    out : ndarray of shape (4, n_run)
-        Least bound, least and largest best luminosity, largest 1 / curvature; overwritten.
+    work : Work
+        With the bounds of the dust models, and `order`.
+    width : int
+        Length of a run.
+    out : ndarray of shape (5, n_run)
+        Least bound, least and largest best luminosity, largest 1 / curvature, largest extension;
+        overwritten.
     """
     for q in range(out.shape[1]):
         first = q * width
-        last = min(first + width, order.size)
+        last = min(first + width, work.order.size)
         out[0, q] = np.inf
         out[1, q] = np.inf
         out[2, q] = 0.0
         out[3, q] = 0.0
+        out[4, q] = 0.0
         for n in range(first, last):
-            j = order[n]
-            out[0, q] = min(out[0, q], bound[j])
-            out[1, q] = min(out[1, q], scale[j])
-            out[2, q] = max(out[2, q], scale[j])
-            variance = 1.0 / curvature[j] if curvature[j] > 0.0 else np.inf
-            out[3, q] = max(out[3, q], variance)
+            j = work.order[n]
+            out[0, q] = min(out[0, q], work.d_bound[j])
+            out[1, q] = min(out[1, q], work.d_scale[j])
+            out[2, q] = max(out[2, q], work.d_scale[j])
+            curvature = work.d_curvature[j]
+            out[3, q] = max(out[3, q], 1.0 / curvature if curvature > 0.0 else np.inf)
+            out[4, q] = max(out[4, q], work.d_extension[j])
 
 
 @jit
@@ -782,12 +838,15 @@ def may_matter(runs, q, t, variance, spare):
 
 
 @jit
-def pruned(grid, obs, tolerance, slack, want_log, work):
+def pruned(grid, tables, obs, tolerance, slack, want_log, work):
     """Add up all models within `tolerance` of the smallest chi2, leaving out what cannot be.
 
     Parameters
     ----------
     grid : Grid
+    tables : Tables
+        The values whose moments are wanted: models in which one of them is extreme are counted to
+        a larger chi2 (`count_extremes`).
     obs : Observation
     tolerance : float
         Delta in chi2.
@@ -808,7 +867,7 @@ def pruned(grid, obs, tolerance, slack, want_log, work):
 
     # 1. Bounds of the stellar models alone. They hold for models with chi2 <= threshold; begin
     # with a threshold that suits a good fit, and repeat if no model meets it.
-    threshold = tolerance + 3.0 * np.sum(fitted)
+    threshold = tolerance + 3.0 * np.sum(fitted) + LARGEST_EXTENSION
     reach = np.empty(n_band)
     stellar_bands = np.zeros(n_band, np.bool_)
     while True:
@@ -819,82 +878,283 @@ def pruned(grid, obs, tolerance, slack, want_log, work):
             grid, obs, stellar_bands, 0.5 * reach, work.bound, work.scale, work.curvature
         )
         first_guess(grid, obs, total, work)
-        if work.best[0] + tolerance <= threshold:
+        if max(work.best[0], 0.0) + tolerance + LARGEST_EXTENSION <= threshold:
             break
         if work.best_index[0] < 0:
             # No model found yet has a positive scale; all must be tried.
             screen(grid, obs, tolerance, want_log, work)
             return
-        threshold = work.best[0] + tolerance
-    threshold = work.best[0] + tolerance
+        threshold = max(work.best[0], 0.0) + tolerance + LARGEST_EXTENSION
 
     # 2. The stellar models that are left.
-    most = (math.sqrt(threshold) + math.sqrt(spent)) ** 2 + guard
-    keep(grid, obs, most, work)
+    threshold = max(work.best[0], 0.0) + tolerance
+    farthest = square_sum(threshold + LARGEST_EXTENSION, spent) + guard
+    keep(grid, obs, square_sum(threshold, spent) + guard, farthest, work)
 
-    # 3. Bounds of the dust models, after the middle of the stellar flux, in the other bands.
-    low = np.empty(n_band)
-    high = np.empty(n_band)
-    stellar_reach(grid, most, work, low, high)
-    middle = np.where(np.isfinite(high), 0.5 * (low + high), 0.0)
-    width = np.where(fitted & np.isfinite(high), 0.5 * (high - low) / sigma, np.inf)
-    dust_bands = np.zeros(n_band, np.bool_)
-    spent += choose(width, fitted & ~stellar_bands, WIDTH, dust_bands)
-    dust_bounds(grid, obs, dust_bands, middle, work.d_bound, work.d_scale, work.d_curvature)
+    # 3. Bounds of the dust models, in the order of their best luminosity.
+    spent += dust_side(grid, obs, sigma, stellar_bands, farthest, work)
     work.order[:] = np.argsort(work.d_scale, kind="mergesort")
     arrange(grid, work)
     n_tile = work.runs.shape[0]
-    tiles = np.empty((4, n_tile))
-    groups = np.empty((4, (n_tile + GROUP - 1) // GROUP))
-    tile_bounds(work.order, work.d_bound, work.d_scale, work.d_curvature, TILE, tiles)
-    tile_bounds(work.order, work.d_bound, work.d_scale, work.d_curvature, TILE * GROUP, groups)
+    tiles = np.empty((5, n_tile))
+    groups = np.empty((5, (n_tile + GROUP - 1) // GROUP))
+    tile_bounds(work, TILE, tiles)
+    tile_bounds(work, WIDE, groups)
+    spares = np.empty(groups.shape[1])
 
     # 4. The smallest chi2.
-    root = math.sqrt(spent)
     for n in range(work.counts[KEPT]):
         i = work.kept[n]
-        spare = (math.sqrt(work.best[0]) + root) ** 2 + guard - work.bound[i]
-        n_run = find_runs(grid, i, spare, groups, tiles, work)
+        if work.ss[n] < 0.0:
+            continue
+        spares[:] = square_sum(max(work.best[0], 0.0), spent) + guard - work.bound[i]
+        n_run = find_runs(grid, i, spares, groups, tiles, work)
         for m in range(n_run):
             first = U(work.runs[m, 0])
             length = U(work.runs[m, 1]) - first
             improve(grid, obs, work.dust, U(i), first, length, work.fs[n], work.ss[n], total, work)
+    threshold = max(work.best[0], 0.0) + tolerance
 
     # 5. The weights of all models within the tolerance.
-    level = total - (work.best[0] + tolerance)
-    most = (math.sqrt(work.best[0] + tolerance) + root) ** 2 + guard
+    done = total - threshold
+    most = square_sum(threshold, spent) + guard
     ahead = 0
     for n in range(0, work.counts[KEPT], SAMPLE):
         i = work.kept[n]
-        n_run = find_runs(grid, i, most - work.bound[i], groups, tiles, work)
+        if work.ss[n] < 0.0:
+            continue
+        spares[:] = most - work.bound[i]
+        n_run = find_runs(grid, i, spares, groups, tiles, work)
         for m in range(n_run):
             ahead += SAMPLE * (work.runs[m, 1] - work.runs[m, 0])
     if ahead > WORTH * work.bound.size * work.order.size:
         work.counts[GIVEN_UP] = 1
     for n in range(work.counts[KEPT]):
         i = work.kept[n]
+        if work.ss[n] < 0.0:
+            continue
         n_run = 1
         work.runs[0, 0] = 0
         work.runs[0, 1] = work.dust.shape[1]
         if work.counts[GIVEN_UP] == 0:
-            n_run = find_runs(grid, i, most - work.bound[i], groups, tiles, work)
+            spares[:] = most - work.bound[i]
+            n_run = find_runs(grid, i, spares, groups, tiles, work)
         for m in range(n_run):
             first = U(work.runs[m, 0])
             length = U(work.runs[m, 1]) - first
-            count(grid, obs, U(n), first, length, total, level, want_log, work)
+            count(grid, obs, U(n), first, length, total, done, np.inf, want_log, work)
+
+    # 6. Further models in which a wanted value is extreme.
+    count_extremes(grid, tables, obs, total, threshold, spent, guard, groups, tiles, want_log, work)
 
 
 @jit
-def find_runs(grid, i, spare, groups, tiles, work):
+def square_sum(threshold, spent):
+    """Return (sqrt(threshold) + sqrt(spent))^2: a residual and the unknown part of the bands."""
+    root = math.sqrt(threshold) + math.sqrt(spent)
+    return root * root
+
+
+@jit
+def dust_side(grid, obs, sigma, stellar_bands, most, work):
+    """Fill the bounds of the dust models, after the middle of the kept stars' flux.
+
+    Returns
+    -------
+    float
+        The sum of the squared widths of the bands used.
+    """
+    n_band = obs.weight.size
+    low = np.empty(n_band)
+    high = np.empty(n_band)
+    stellar_reach(grid, most, work, low, high)
+    known = (obs.weight > 0.0) & np.isfinite(high)
+    middle = np.where(known, 0.5 * (low + high), 0.0)
+    width = np.where(known, 0.5 * (high - low) / sigma, np.inf)
+    dust_bands = np.zeros(n_band, np.bool_)
+    spent = choose(width, known & ~stellar_bands, WIDTH, dust_bands)
+    dust_bounds(grid, obs, dust_bands, middle, work.d_bound, work.d_scale, work.d_curvature)
+    return spent
+
+
+@jit
+def count_extremes(
+    grid, tables, obs, total, threshold, spent, guard, groups, tiles, want_log, work
+):
+    """Count models beyond the threshold in which a wanted value is extreme.
+
+    A model that lies r standard deviations from the mean of some value adds w r^2 to its variance.
+    With w = exp(-chi2 / 2) it can be left out as well as one at r = ORDINARY only if its chi2 is
+    larger by 4 ln(r / ORDINARY). That extension is taken for the stellar and for the dust factor
+    apart, from the moments of the models counted so far.
+
+    Parameters
+    ----------
+    grid, tables, obs, want_log, work
+        As `pruned`.
+    total : float
+        sum_b w f^2.
+    threshold : float
+        chi2 to which models have been counted.
+    spent, guard : float
+        What bounds allow for unknown parts of bands, and for rounding.
+    groups, tiles : ndarray of shape (5, n)
+        Of `tile_bounds`.
+    """
+    stellar = np.empty((2, tables.stellar_power.size))
+    dust = np.empty((2, tables.dust_factor.size))
+    factor = np.ones(grid.powers.size + 1)
+    spreads(grid, tables, work, stellar, dust, factor)
+    dust_extensions(tables, dust, factor, work)
+    tile_bounds(work, TILE, tiles)
+    tile_bounds(work, WIDE, groups)
+    n_group = groups.shape[1]
+    least = np.min(groups[0])
+
+    # The largest bound of a stellar model that may still matter, by what it adds to extensions;
+    # the last is for any larger addition.
+    cuts = np.full(CUTS, -np.inf)
+    for k in range(CUTS):
+        for g in range(n_group):
+            further = k if k < CUTS - 1 else np.inf
+            extension = min(groups[4, g] + further, LARGEST_EXTENSION)
+            if extension > 0.0:
+                most = square_sum(threshold + extension, spent) + guard - groups[0, g]
+                cuts[k] = max(cuts[k], most)
+
+    n_value = tables.stellar_power.size
+    linear = np.empty(n_value)
+    inverse = np.empty(n_value)
+    mean = stellar[0]
+    for v in range(n_value):
+        linear[v] = 1.0 if tables.stellar_power[v] == 1 else 0.0
+        inverse[v] = 1.0 / stellar[1, v] if stellar[1, v] > 0.0 else 0.0
+    extensions = np.empty(tiles.shape[1])
+    done = total - threshold
+    for n in range(work.counts[KEPT]):
+        i = work.kept[n]
+        bound = work.bound[i]
+        a = work.scale[i]
+        square = 0.0
+        row = tables.stellar[i]
+        for v in range(n_value):
+            d = (1.0 + linear[v] * (a - 1.0)) * row[v] - mean[v]
+            square += d * d * inverse[v]
+        own = 0.0
+        if square > ORDINARY * ORDINARY + n_value:
+            own = extension_of(square, n_value)
+        # A product with a dust factor grows with the stellar factor, too.
+        ratio = 1.0
+        for f in range(grid.powers.size):
+            value = abs(grid.factors[f, i] * (a if grid.powers[f] == 1 else 1.0))
+            if value > 0.0:
+                ratio = max(ratio, value / abs(factor[f]))
+        further = 4.0 * math.log(ratio) if ratio > 1.0 else 0.0
+        matters = bound <= cuts[int(min(further + 1.0, CUTS - 1.0))]
+        if own > 0.0 and bound <= square_sum(threshold + own, spent) + guard - least:
+            matters = True
+        if not matters:
+            continue
+        t, variance = predicted(grid, i, work)
+        n_run = 0
+        for g in range(n_group):
+            extension = max(own, min(groups[4, g] + further, LARGEST_EXTENSION))
+            spare = square_sum(threshold + max(extension, 0.0), spent) + guard - bound
+            if extension <= 0.0 or spare < 0.0 or not may_matter(groups, g, t, variance, spare):
+                continue
+            for q in range(g * GROUP, min(g * GROUP + GROUP, tiles.shape[1])):
+                extension = max(own, min(tiles[4, q] + further, LARGEST_EXTENSION))
+                if extension <= 0.0:
+                    continue
+                spare = square_sum(threshold + extension, spent) + guard - bound
+                if spare >= 0.0 and may_matter(tiles, q, t, variance, spare):
+                    if n_run > 0 and work.runs[n_run - 1, 1] == q * TILE:
+                        extensions[n_run - 1] = max(extensions[n_run - 1], extension)
+                    else:
+                        work.runs[n_run, 0] = q * TILE
+                        extensions[n_run] = extension
+                        n_run += 1
+                    work.runs[n_run - 1, 1] = (q + 1) * TILE
+        if n_run > 0 and work.ss[n] < 0.0:
+            work.fs[n], work.ss[n] = stellar_sums(grid, obs, i)
+        for m in range(n_run):
+            first = U(work.runs[m, 0])
+            length = U(work.runs[m, 1]) - first
+            extension = extensions[m]
+            level = total - (threshold + extension)
+            count(grid, obs, U(n), first, length, total, level, done, want_log, work)
+
+
+@jit
+def spreads(grid, tables, work, stellar, dust, factor):
+    """Fill mean and variance of all values, the two parts of a band relative to the whole.
+
+    `factor` is overwritten with the posterior means of the stellar factors, its last with 1.
+    """
+    covariance = np.empty(grid.coupled.size)
+    moments(grid, tables, work, stellar, dust, covariance)
+    n_band = grid.dust_t.shape[0]
+    for b in range(n_band):
+        stellar[1, b] += dust[1, b]
+    for c in range(grid.coupled.size):
+        stellar[1, grid.coupled[c]] += 2.0 * covariance[c]
+    for b in range(n_band):
+        dust[1, b] = stellar[1, b]
+    # Narrower than this fraction of the mean, a posterior sits on one value.
+    for v in range(stellar.shape[1]):
+        stellar[1, v] = max(stellar[1, v], (ONE_VALUE * stellar[0, v]) ** 2)
+    for v in range(dust.shape[1]):
+        dust[1, v] = max(dust[1, v], (ONE_VALUE * dust[0, v]) ** 2)
+    norm = 0.0
+    for q in range(work.order.size):
+        norm += work.rows[0, q]
+    for f in range(grid.powers.size):
+        factor[f] = 0.0
+        for q in range(work.order.size):
+            factor[f] += work.rows[1 + 3 * f, q]
+        factor[f] /= norm
+    factor[grid.powers.size] = 1.0
+
+
+@jit
+def dust_extensions(tables, dust, factor, work):
+    """Fill `work.d_extension`, which is negative where no value of a dust model is extreme."""
+    for j in range(work.d_extension.size):
+        square = 0.0
+        for v in range(tables.dust_factor.size):
+            if dust[1, v] > 0.0:
+                d = factor[tables.dust_factor[v]] * tables.dust[j, v] - dust[0, v]
+                square = max(square, d * d / dust[1, v])
+        work.d_extension[j] = extension_of(square, 0)
+
+
+@jit
+def extension_of(square, n_value):
+    """Return 4 ln(r / ORDINARY) of a sum of squared deviations of several values."""
+    return min(2.0 * math.log(square / (ORDINARY * ORDINARY + n_value) + 1e-9), LARGEST_EXTENSION)
+
+
+@jit
+def predicted(grid, i, work):
+    """Return the dust luminosity that a stellar model predicts, and its variance."""
+    lam = grid.luminosity[i]
+    if lam == 0.0:
+        return 0.0, 0.0
+    curvature = work.curvature[i]
+    return work.scale[i] * lam, lam * lam / curvature if curvature > 0.0 else np.inf
+
+
+@jit
+def find_runs(grid, i, spares, groups, tiles, work):
     """List the runs of places of dust models that a stellar model must be compared with.
 
     Parameters
     ----------
     i : int
         The stellar model.
-    spare : float
-        What chi2 may exceed the bound of the stellar model by.
-    groups, tiles : ndarray of shape (4, n)
+    spares : ndarray of shape (n_group,)
+        What chi2 may exceed the bound of the stellar model by, in each group of dust models.
+    groups, tiles : ndarray of shape (5, n)
         Of `tile_bounds`.
     work : Work
         First and last place (exclusive) of each run go to `work.runs`.
@@ -905,18 +1165,12 @@ def find_runs(grid, i, spare, groups, tiles, work):
         Number of runs.
     """
     n_run = 0
-    if spare < 0.0:
-        return n_run
-    lam = grid.luminosity[i]
-    t = work.scale[i] * lam
-    variance = 0.0
-    if lam > 0.0:
-        curvature = work.curvature[i]
-        variance = lam * lam / curvature if curvature > 0.0 else np.inf
+    t, variance = predicted(grid, i, work)
     n_tile = tiles.shape[1]
     end = -1
     for g in range(groups.shape[1]):
-        if may_matter(groups, g, t, variance, spare):
+        spare = spares[g]
+        if spare >= 0.0 and may_matter(groups, g, t, variance, spare):
             for q in range(g * GROUP, min(g * GROUP + GROUP, n_tile)):
                 if may_matter(tiles, q, t, variance, spare):
                     if end != q:
@@ -925,35 +1179,6 @@ def find_runs(grid, i, spare, groups, tiles, work):
                     end = q + 1
                     work.runs[n_run - 1, 1] = end * TILE
     return n_run
-
-
-class Tables(NamedTuple):
-    """What `moments` and `log_moments` take the expectation of.
-
-    Attributes
-    ----------
-    stellar : ndarray of shape (n_stellar, n_stellar_value)
-        Factors g of values a^p g: the bands' stellar flux, then stellar quantities.
-    stellar_power : ndarray of int, shape (n_stellar_value,)
-        Their p.
-    dust : ndarray of shape (n_dust, n_dust_value)
-        Factors h of values t h: the bands' dust emission, then quantities with a dust factor.
-    dust_factor : ndarray of int, shape (n_dust_value,)
-        Which factor t each goes with, -1 for none.
-    stellar_log, dust_log : ndarray
-        ln g and ln h of those whose logarithm is wanted.
-    stellar_log_power, dust_log_factor : ndarray of int
-        Their p and factor.
-    """
-
-    stellar: np.ndarray
-    stellar_power: np.ndarray
-    dust: np.ndarray
-    dust_factor: np.ndarray
-    stellar_log: np.ndarray
-    stellar_log_power: np.ndarray
-    dust_log: np.ndarray
-    dust_log_factor: np.ndarray
 
 
 @jit

@@ -50,7 +50,8 @@ def global_photometry(fluxes, galaxies, bands, *, input_bands):
     -------
     Table
         `KEY_COLUMNS`, then the bands, in the order of `fluxes`. ``meta["exclusions"]`` lists
-        galaxies of `fluxes` that are not among the run's, and those without an input band.
+        galaxies of `fluxes` that are not among the run's, those without an input band, and those
+        of the run that `fluxes` lacks.
 
     Raises
     ------
@@ -89,6 +90,12 @@ def global_photometry(fluxes, galaxies, bands, *, input_bands):
         if reason:
             keep[row] = False
             exclusions.append([str(name), "", GLOBAL, "photometry", reason])
+    present = set(names)
+    exclusions += [
+        [name, "", GLOBAL, "photometry", "not in the table of fluxes"]
+        for name in galaxies
+        if name not in present
+    ]
     chosen = [galaxies[name] for name in names[keep]]
     count = len(chosen)
     keys = {

@@ -38,6 +38,8 @@ def read_photometry(path, bands):
     for band in bands:
         if not rows or band not in rows[0]:
             continue
+        if f"{band}_err" not in rows[0]:
+            raise DataError(f"{path} has the band {band} without {band}_err: fetch it anew")
         flags = [row.get(f"{band}_flag", "") for row in rows]
         flagged = np.array([bool(SERIOUS_FLAGS & set(flag)) for flag in flags])
         for name in (band, f"{band}_err"):

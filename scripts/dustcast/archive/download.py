@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import http.client
 import shutil
 import time
 import urllib.error
@@ -51,9 +52,9 @@ def fetch(name, output, *, url, sha256, mirror=None, tries=4, wait_s=2.0, timeou
                     _check(temporary, sha256, candidate)
                 return
     if not url:
-        where = f"the mirror {mirror} nor " if mirror else ""
+        where = f"neither in the mirror {mirror} nor" if mirror else "not"
         raise DataError(
-            f"{name} is in neither {where}the data folder and has no address of its own: copy it "
+            f"{name} is {where} in the data folder and has no address of its own: copy it "
             f"to {output} (config/downloads.csv says where it comes from)"
         )
     with atomic(output) as temporary:
@@ -87,7 +88,9 @@ def _retrieve(url, target, *, tries, wait_s, timeout_s):
             with urllib.request.urlopen(request, timeout=timeout_s) as answer:
                 resumed = answer.status == 206
                 with open(target, "ab" if resumed else "wb") as out:
-                    shutil.copyfileobj(answer, out, BLOCK)
+                    # read1 hands over what has come, so that it is kept if the rest does not.
+                    while block := answer.read1(BLOCK):
+                        out.write(block)
                 length = answer.headers.get("Content-Length")
             got = target.stat().st_size - (have if resumed else 0)
             # http.client returns what it has when a server closes early.
@@ -100,8 +103,9 @@ def _retrieve(url, target, *, tries, wait_s, timeout_s):
                 target.unlink(missing_ok=True)
             if error.code in FINAL_ANSWERS:
                 break
-        except (urllib.error.URLError, OSError) as error:
+        except (urllib.error.URLError, http.client.HTTPException, OSError) as error:
             fault = str(getattr(error, "reason", error)) or type(error).__name__
+            fault = " ".join("".join(c if c.isprintable() else " " for c in fault).split())
         print(f"{url}: try {attempt + 1} of {tries} failed: {fault}", flush=True)
     raise DataError(
         f"{url} could not be fetched ({fault}): try again later, or put the file into a folder and "

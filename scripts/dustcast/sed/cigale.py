@@ -39,6 +39,8 @@ def read_input(path):
         lines = path.read_text(encoding="utf-8").splitlines()
     except FileNotFoundError:
         raise DataError(f"{path} does not exist: check photometry.table") from None
+    except (UnicodeDecodeError, IsADirectoryError) as fault:
+        raise DataError(f"{path} is not a text table ({fault}): check photometry.table") from None
     lines = [line for line in lines if line.strip() and not line.startswith("#")]
     if len(lines) < 2:
         raise DataError(f"{path} holds no rows: a header line and one line a source are needed")
@@ -47,9 +49,9 @@ def read_input(path):
         raise DataError(f"{path}: the first column is {header[0]!r}: CIGALE's tables begin with id")
     rows = [line.split(" ") for line in lines[1:]]
     for row in rows:
-        if len(row) > len(header):
+        if len(row) > len(header) or len(row[0].split()) != 1:
             raise DataError(
-                f"{path}: the row of {row[0]} has {len(row)} fields, the header {len(header)}: "
+                f"{path}: the row of {row[0]!r} has {len(row)} fields, the header {len(header)}: "
                 "fields are separated by single blanks"
             )
         # Editors strip the blanks of empty fields at the end of a line.
@@ -71,8 +73,13 @@ def read_input(path):
             raise DataError(f"{path}: the column {name} is not a known band: use {known}")
         if not error and f"{name}_err" not in header:
             raise DataError(f"{path}: the band {name} has no column {name}_err: add it")
+        if error and plain not in header:
+            raise DataError(f"{path}: the column {name} has no band {plain}: remove it")
+        column = f"{band}_err" if error else band
+        if column in columns:
+            raise DataError(f"{path} has {column} twice, the second as {name}: remove one")
         values[values < MISSING_BELOW] = np.nan
-        columns[f"{band}_err" if error else band] = values
+        columns[column] = values
     return Table(columns)
 
 

@@ -47,4 +47,4 @@ else:
             rules.tables.input,
             rules.figures.input,
         message:
-            "All results are in " + RESULTS
+            f"All results are in {RESULTS}"

@@ -36,7 +36,6 @@ FOLDS = list(range(config["learning"]["n_folds"]))
 SCALES = config["scales"]
 
 
-
 def log_of(name):
     """Return the path of a rule's log; `name` is the rule, then what sets its jobs apart."""
     return f"{RESULTS}/logs/{name}.log"
@@ -49,7 +48,9 @@ def benchmark_of(name):
 
 def downloaded(*groups):
     """Return the paths of the downloaded files of some groups of config/downloads.csv."""
-    return [f"{DATA}/{name}" for name, row in DOWNLOADS.items() if row["group"] in groups]
+    return [
+        f"{DATA}/{name}" for name, row in DOWNLOADS.items() if row["group"] in groups
+    ]
 
 
 # The grid's file is named by its content: runs with the same models and bands share it.
@@ -57,13 +58,13 @@ GRID_SPEC = configuration.read_yaml(
     configuration.CONFIG_FOLDER / "grids" / f"{config['sed']['grid']}.yaml"
 )
 FILTERS_FOLDER = (
-    str(sample.find_file(config, config["sed"]["filters"]) or f"{DATA}/{config['sed']['filters']}")
-    if config["sed"]["filters"]
-    else None
+    f"{DATA}/{config['sed']['filters']}" if config["sed"]["filters"] else None
 )
 GRID = "grids/{}-{}.npz".format(
     config["sed"]["grid"],
-    config_hash({"spec": GRID_SPEC, "bands": BANDS, "filters": config["sed"]["filters"]}),
+    config_hash(
+        {"spec": GRID_SPEC, "bands": BANDS, "filters": config["sed"]["filters"]}
+    ),
 )
 FIT_OPTIONS = ("method", "tolerance", "additional_error", "upper_limits")
 
@@ -78,6 +79,54 @@ FEATURE_FILES = [
     for scale in SCALES
 ]
 
+REAL = config["survey"]["source"] == "dustpedia"
+# Fits that see the far-infrared, which the official results speak of.
+PARITY_FITS = [
+    fit
+    for fit, settings in config["sed"]["fits"].items()
+    if REAL and "target" in settings["roles"]
+]
+
+
+def feature_file(experiment, scale):
+    """Return the table of features that an experiment reads at a scale."""
+    return f"{RESULTS}/features/{EXPERIMENTS[experiment]['features']}{scale}.parquet"
+
+
+def experiment_features(wildcards):
+    """Return the feature tables of an experiment, one a scale."""
+    chosen = EXPERIMENTS[wildcards.experiment]["selection"].get("scales", SCALES)
+    return [feature_file(wildcards.experiment, scale) for scale in chosen]
+
+
+def feature_input(wildcards):
+    """Return what a table of features is made of: photometry, the short fit and the targets."""
+    settings = FEATURE_VARIANTS[wildcards.variant]
+    files = {
+        "photometry": f"{RESULTS}/photometry/{wildcards.scale}.parquet",
+        "short": f"{RESULTS}/sed/{wildcards.scale}/{settings['short']}.parquet",
+    }
+    if settings["truth"] == experiments.OFFICIAL:
+        files["truth"] = downloaded("official")
+    else:
+        files["full"] = f"{RESULTS}/sed/{wildcards.scale}/{settings['truth']}.parquet"
+    return files
+
+
+def model_folders(experiment):
+    """Return the folders of all models of an experiment."""
+    return expand(
+        f"{RESULTS}/models/{experiment}/{{regressor}}/{{target}}/fold{{fold}}",
+        regressor=EXPERIMENTS[experiment]["regressors"],
+        target=TARGETS,
+        fold=FOLDS,
+    )
+
+
+def caption(name):
+    """Return the path of a caption."""
+    return f"../resources/captions/{name}.rst"
+
 
 wildcard_constraints:
     galaxy=sample.GALAXY_PATTERN,
@@ -89,5 +138,3 @@ wildcard_constraints:
     seed="[0-9]+",
     # Empty for the run's own features.
     variant=f"(?:{'|'.join(map(re.escape, FEATURE_VARIANTS))})",
-
-

@@ -1,11 +1,6 @@
 # Figures, tables and what the report shows.
 
 
-def caption(name):
-    """Return the path of a caption."""
-    return f"../resources/captions/{name}.rst"
-
-
 rule predicted_vs_true:
     input:
         predictions=f"{RESULTS}/predictions/{{experiment}}.parquet",
@@ -16,17 +11,21 @@ rule predicted_vs_true:
             caption=caption("predicted_vs_true"),
             category="Predictions",
             subcategory="{experiment}",
-            labels={"figure": "predicted against true", "regressor": "{regressor}", "scale": "{scale}"},
+            labels={
+                "figure": "predicted against true",
+                "regressor": "{regressor}",
+                "scale": "{scale}",
+            },
         ),
         pdf=f"{RESULTS}/figures/predicted_vs_true/{{experiment}}_{{regressor}}_{{scale}}.pdf",
-    params:
-        code=code_hash("figures"),
     log:
         log_of("predicted_vs_true/{experiment}_{regressor}_{scale}"),
     benchmark:
         benchmark_of("predicted_vs_true/{experiment}_{regressor}_{scale}")
     conda:
         "../envs/figures.yaml"
+    params:
+        code=code_hash("figures"),
     message:
         "Figure: predicted against true ({wildcards.experiment}, {wildcards.regressor})"
     script:
@@ -43,17 +42,21 @@ rule calibration:
             caption=caption("calibration"),
             category="Predictions",
             subcategory="{experiment}",
-            labels={"figure": "error against sigma", "regressor": "{regressor}", "scale": "{scale}"},
+            labels={
+                "figure": "error against sigma",
+                "regressor": "{regressor}",
+                "scale": "{scale}",
+            },
         ),
         pdf=f"{RESULTS}/figures/calibration/{{experiment}}_{{regressor}}_{{scale}}.pdf",
-    params:
-        code=code_hash("figures"),
     log:
         log_of("calibration/{experiment}_{regressor}_{scale}"),
     benchmark:
         benchmark_of("calibration/{experiment}_{regressor}_{scale}")
     conda:
         "../envs/figures.yaml"
+    params:
+        code=code_hash("figures"),
     message:
         "Figure: prediction error against sigma ({wildcards.experiment}, {wildcards.regressor})"
     script:
@@ -72,14 +75,14 @@ rule parity_figure:
             labels={"figure": "own fits against official results", "fit": "{fit}"},
         ),
         pdf=f"{RESULTS}/figures/parity/{{fit}}.pdf",
-    params:
-        code=code_hash("figures"),
     log:
         log_of("parity_figure/{fit}"),
     benchmark:
         benchmark_of("parity_figure/{fit}")
     conda:
         "../envs/figures.yaml"
+    params:
+        code=code_hash("figures"),
     message:
         "Figure: the {wildcards.fit} fit against the official results"
     script:
@@ -101,28 +104,21 @@ rule metrics_page:
             category="Tables",
             labels={"table": "metrics of all experiments"},
         ),
-    params:
-        code=code_hash("figures"),
-        descriptions={name: settings["description"] for name, settings in EXPERIMENTS.items()},
     log:
         log_of("metrics_page"),
     benchmark:
         benchmark_of("metrics_page")
     conda:
         "../envs/figures.yaml"
+    params:
+        code=code_hash("figures"),
+        descriptions={
+            name: settings["description"] for name, settings in EXPERIMENTS.items()
+        },
     message:
         "Table: metrics of all experiments"
     script:
         "../scripts/metrics_page.py"
-
-
-REAL = config["survey"]["source"] == "dustpedia"
-# Fits that see the far-infrared, which the official results speak of.
-PARITY_FITS = [
-    fit
-    for fit, settings in config["sed"]["fits"].items()
-    if REAL and "target" in settings["roles"]
-]
 
 
 rule tables:
@@ -133,7 +129,9 @@ rule tables:
         rules.metrics_page.input,
         expand(f"{RESULTS}/metrics/{{experiment}}_galaxies.csv", experiment=EXPERIMENTS),
         expand(f"{RESULTS}/tables/parity_{{fit}}.csv", fit=PARITY_FITS),
-        [f"{RESULTS}/tables/parity.csv", f"{RESULTS}/tables/parity_fluxes.csv"] if REAL else [],
+        [f"{RESULTS}/tables/parity.csv", f"{RESULTS}/tables/parity_fluxes.csv"]
+        if REAL
+        else [],
     message:
         "All tables are in {RESULTS}/tables and {RESULTS}/metrics"
 

@@ -9,16 +9,16 @@ if config["survey"]["source"] == "mock":
         output:
             photometry=f"{RESULTS}/photometry/global.parquet",
             truth=f"{RESULTS}/mock/truth.parquet",
-        params:
-            code=code_hash("mock", "sed"),
-            mock=config["mock"],
-            bands=BANDS,
         log:
             log_of("mock_photometry"),
         benchmark:
             benchmark_of("mock_photometry")
         conda:
             "../envs/sed.yaml"
+        params:
+            code=code_hash("mock", "sed"),
+            mock=config["mock"],
+            bands=BANDS,
         message:
             "Simulating the photometry of {config[mock][n_galaxies]} galaxies"
         script:

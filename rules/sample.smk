@@ -4,20 +4,20 @@
 rule download_file:
     output:
         f"{DATA}/{{file}}",
-    params:
-        code=code_hash("archive"),
-        row=lambda wildcards: DOWNLOADS[wildcards.file],
-        mirror=config["mirror"],
-    wildcard_constraints:
-        file="|".join(map(re.escape, DOWNLOADS)),
     log:
         log_of("download_file/{file}"),
     benchmark:
         benchmark_of("download_file/{file}")
-    resources:
-        downloads=1,
+    wildcard_constraints:
+        file="|".join(map(re.escape, DOWNLOADS)),
     conda:
         "../envs/sample.yaml"
+    resources:
+        downloads=1,
+    params:
+        code=code_hash("archive"),
+        row=lambda wildcards: DOWNLOADS[wildcards.file],
+        mirror=config["mirror"],
     message:
         "Fetching {wildcards.file}"
     script:
@@ -40,22 +40,19 @@ rule download:
 
 rule galaxies:
     input:
-        # The driver has read them already, from the data folder or from the mirror.
-        [str(sample.find_file(config, name)) for name in sample.CATALOGUES]
-        if config["survey"]["source"] == "dustpedia" and not MISSING_CATALOGUES
-        else [],
+        downloaded("catalogue") if REAL else [],
     output:
         f"{RESULTS}/sample/galaxies.csv",
-    params:
-        code=code_hash(),
-        sample=config["sample"],
-        mock=config["mock"],
     log:
         log_of("galaxies"),
     benchmark:
         benchmark_of("galaxies")
     conda:
         "../envs/sample.yaml"
+    params:
+        code=code_hash(),
+        sample=config["sample"],
+        mock=config["mock"],
     message:
         "Listing the galaxies of the run"
     script:
@@ -67,24 +64,27 @@ rule plan:
         f"{RESULTS}/sample/galaxies.csv",
     output:
         f"{RESULTS}/sample/plan.csv",
-    params:
-        code=code_hash(),
-        scales=SCALES,
-        bands=BANDS,
-        size_cut=config["sample"]["size_cut"],
     log:
         log_of("plan"),
     benchmark:
         benchmark_of("plan")
     conda:
         "../envs/sample.yaml"
+    params:
+        code=code_hash(),
+        scales=SCALES,
+        bands=BANDS,
+        size_cut=config["sample"]["size_cut"],
     message:
         "Writing the plan: what is done at which scale, and why not"
     script:
         "../scripts/plan.py"
 
 
-if config["survey"]["source"] == "dustpedia" and config["photometry"]["source"] == "catalogue":
+if (
+    config["survey"]["source"] == "dustpedia"
+    and config["photometry"]["source"] == "catalogue"
+):
 
     rule catalogue_photometry:
         input:
@@ -92,15 +92,15 @@ if config["survey"]["source"] == "dustpedia" and config["photometry"]["source"] 
             galaxies=f"{RESULTS}/sample/galaxies.csv",
         output:
             f"{RESULTS}/photometry/global.parquet",
-        params:
-            code=code_hash("archive"),
-            bands=BANDS,
         log:
             log_of("catalogue_photometry"),
         benchmark:
             benchmark_of("catalogue_photometry")
         conda:
             "../envs/sample.yaml"
+        params:
+            code=code_hash("archive"),
+            bands=BANDS,
         message:
             "Reading DustPedia's aperture photometry"
         script:

@@ -5,7 +5,7 @@ from dustcast.learning.features import build_features, official_truth
 from dustcast.tables import read_table, write_table
 
 if __name__ == "__main__":
-    with run(snakemake):
+    with run(snakemake) as origin:
         settings = snakemake.params.settings
         official = snakemake.input.get("truth")
         full = snakemake.input.get("full")
@@ -21,4 +21,4 @@ if __name__ == "__main__":
             max_reduced_chi2=snakemake.params.max_reduced_chi2,
         )
         features.meta["exclusions"] = features.exclusion_rows(snakemake.wildcards.scale)
-        write_table(snakemake.output[0], features)
+        write_table(snakemake.output[0], features, meta=origin)

@@ -8,7 +8,7 @@ from dustcast.sample import galaxy_table
 from dustcast.tables import write_table
 
 if __name__ == "__main__":
-    with run(snakemake):
+    with run(snakemake) as origin:
         bands = snakemake.params.bands
         photometry = global_photometry(
             read_photometry(snakemake.input.photometry[0], bands),
@@ -16,4 +16,4 @@ if __name__ == "__main__":
             bands,
             input_bands=[band for band in bands_of("input") if band in bands],
         )
-        write_table(snakemake.output[0], photometry)
+        write_table(snakemake.output[0], photometry, meta=origin)

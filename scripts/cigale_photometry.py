@@ -8,7 +8,7 @@ from dustcast.sed.cigale import read_input
 from dustcast.tables import write_table
 
 if __name__ == "__main__":
-    with run(snakemake):
+    with run(snakemake) as origin:
         bands = snakemake.params.bands
         fluxes = read_input(snakemake.input.table)
         fluxes["galaxy"] = fluxes["id"]
@@ -18,4 +18,4 @@ if __name__ == "__main__":
             bands,
             input_bands=[band for band in bands_of("input") if band in bands],
         )
-        write_table(snakemake.output[0], photometry)
+        write_table(snakemake.output[0], photometry, meta=origin)

@@ -5,7 +5,7 @@ from dustcast.learning.metrics import galaxy_metrics_table, metrics_table
 from dustcast.tables import read_table, write_table
 
 if __name__ == "__main__":
-    with run(snakemake):
+    with run(snakemake) as origin:
         predictions = read_table(snakemake.input[0])
         experiment = snakemake.wildcards.experiment
         metrics = metrics_table(
@@ -15,5 +15,5 @@ if __name__ == "__main__":
             seed=snakemake.params.seed,
         )
         by_galaxy = galaxy_metrics_table(predictions, experiment=experiment)
-        write_table(snakemake.output.metrics, metrics)
-        write_table(snakemake.output.galaxies, by_galaxy)
+        write_table(snakemake.output.metrics, metrics, meta=origin)
+        write_table(snakemake.output.galaxies, by_galaxy, meta=origin)

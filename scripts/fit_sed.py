@@ -7,7 +7,7 @@ from dustcast.sed.grid import load_grid
 from dustcast.tables import read_table, write_table
 
 if __name__ == "__main__":
-    with run(snakemake):
+    with run(snakemake) as origin:
         photometry = read_table(snakemake.input.photometry)
         fits = fit_table(
             photometry,
@@ -16,4 +16,4 @@ if __name__ == "__main__":
             FitOptions(threads=threads(snakemake), **snakemake.params.options),
             progress=progress(photometry.n_rows, "SEDs fitted").until,
         )
-        write_table(snakemake.output[0], fits)
+        write_table(snakemake.output[0], fits, meta=origin)

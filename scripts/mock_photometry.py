@@ -9,7 +9,7 @@ from dustcast.sed.grid import load_grid
 from dustcast.tables import write_table
 
 if __name__ == "__main__":
-    with run(snakemake):
+    with run(snakemake) as origin:
         bands = snakemake.params.bands
         galaxies = galaxy_table(snakemake.input.galaxies)
         fluxes, truth = simulate(
@@ -19,5 +19,5 @@ if __name__ == "__main__":
         )
         inputs = [band for band in bands_of("input") if band in bands]
         photometry = global_photometry(fluxes, galaxies, bands, input_bands=inputs)
-        write_table(snakemake.output.truth, truth)
-        write_table(snakemake.output.photometry, photometry)
+        write_table(snakemake.output.truth, truth, meta=origin)
+        write_table(snakemake.output.photometry, photometry, meta=origin)

@@ -13,7 +13,7 @@ from dustcast.learning.experiments import (
 from dustcast.tables import read_table, stack_tables, write_table
 
 if __name__ == "__main__":
-    with run(snakemake):
+    with run(snakemake) as origin:
         features, _ = read_features(
             map(read_table, snakemake.input.features), snakemake.params.experiment["selection"]
         )
@@ -23,4 +23,4 @@ if __name__ == "__main__":
             fold = int(folder.name.removeprefix("fold"))
             model = FoldModel.load(folder)
             parts.append(predict_fold(rows_of_fold(features, folds, fold), model, fold))
-        write_table(snakemake.output[0], stack_tables(parts))
+        write_table(snakemake.output[0], stack_tables(parts), meta=origin)

@@ -11,7 +11,7 @@ from dustcast.sample import galaxy_table, overlapping
 from dustcast.tables import read_table, stack_tables, write_table
 
 if __name__ == "__main__":
-    with run(snakemake):
+    with run(snakemake) as origin:
         experiment, seed = snakemake.params.experiment, int(snakemake.wildcards.seed)
         features, inputs = read_features(
             map(read_table, snakemake.input.features), experiment["selection"]
@@ -35,5 +35,9 @@ if __name__ == "__main__":
                 )
             )
             count()
-        metrics = metrics_table(stack_tables(parts), experiment=snakemake.wildcards.experiment)
-        write_table(snakemake.output[0], metrics)
+        metrics = metrics_table(
+            stack_tables(parts),
+            experiment=snakemake.wildcards.experiment,
+            n_bootstrap=snakemake.params.n_bootstrap,
+        )
+        write_table(snakemake.output[0], metrics, meta=origin)

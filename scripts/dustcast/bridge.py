@@ -36,8 +36,11 @@ import time
 import traceback
 from pathlib import Path
 
-from dustcast.provenance import strict_environment
+from dustcast.provenance import config_hash, strict_environment, versions
 from dustcast.tables import DataError, write_text
+
+# Where files lie says nothing of what is in them.
+UNTOLD = frozenset({"data_dir", "mirror"})
 
 
 @contextlib.contextmanager
@@ -54,6 +57,11 @@ def run(snakemake):
     snakemake : snakemake.iocontainers.Snakemake
         The object that Snakemake puts into the script.
 
+    Yields
+    ------
+    dict
+        Provenance for the metadata of the tables that the body writes.
+
     Raises
     ------
     SystemExit
@@ -66,7 +74,7 @@ def run(snakemake):
                 try:
                     threads(snakemake)
                     strict_environment()
-                    yield
+                    yield {"provenance": origin(snakemake)}
                     # Again, for what was imported inside functions.
                     strict_environment()
                 except DataError as fault:
@@ -79,6 +87,21 @@ def run(snakemake):
             if log:
                 print(sentence(snakemake.rule, fault), file=sys.stderr)
             raise SystemExit(1) from None
+
+
+def origin(snakemake):
+    """Return what a table says of the job that made it: no time, host or path.
+
+    The hash of the code is the one that the rule names among its parameters, so that a table
+    and Snakemake's decision to rerun speak of the same.
+    """
+    settings = {key: value for key, value in snakemake.config.items() if key not in UNTOLD}
+    return {
+        "rule": snakemake.rule,
+        "config": config_hash(settings),
+        "code": snakemake.params.get("code", ""),
+        "versions": versions("numpy", "scipy", "scikit-learn", "xgboost-cpu", "astropy"),
+    }
 
 
 def sentence(rule, fault):

@@ -46,6 +46,12 @@ def complete(config):
         raise DataError(_sentence(errors[0]))
     _check_finite(config, ())
     filled = _with_defaults(copy.deepcopy(dict(config)), schema)
+    images = [scale for scale in filled["scales"] if scale != "global"]
+    if images:
+        raise DataError(
+            f"scales names {images[0]}: pixels need images, which this version does not process "
+            "yet: use global"
+        )
     check_bands(filled["bands"]["leave_out"], "bands.leave_out")
     for name, fit in filled["sed"]["fits"].items():
         check_bands(fit.get("leave_out", []), f"sed.fits.{name}.leave_out")

@@ -110,30 +110,6 @@ def versions(*packages):
     return found
 
 
-def provenance(config, subpackages=(), packages=()):
-    """Return what a table's metadata say about its origin.
-
-    Parameters
-    ----------
-    config : dict
-        Configuration of the run, or the part of it that the table depends on.
-    subpackages : iterable of str
-        Subpackages of `dustcast` that made the table.
-    packages : iterable of str
-        Distributions whose versions matter for its values.
-
-    Returns
-    -------
-    dict
-        Keys ``config``, ``code``, ``versions``; JSON-serialisable, without time, host or path.
-    """
-    return {
-        "config": config_hash(config),
-        "code": code_hash(*subpackages),
-        "versions": versions(*packages),
-    }
-
-
 def strict_environment():
     """Refuse modules from outside this Python's environment, if DUSTCAST_STRICT_ENV is set.
 

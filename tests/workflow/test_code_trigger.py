@@ -6,10 +6,10 @@ Snakemake knows a finished run after seconds. Then a library file is edited and 
 
 import os
 import re
-import shutil
 import subprocess
 import sys
 
+import checkout
 import house
 import pytest
 
@@ -54,18 +54,7 @@ def planned(folder):
 def finished(tmp_path_factory):
     """A copy of the repository with a finished run of the demo."""
     folder = tmp_path_factory.mktemp("checkout")
-    listed = subprocess.run(
-        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
-        cwd=house.REPOSITORY,
-        capture_output=True,
-        check=True,
-        text=True,
-    ).stdout
-    for name in filter(None, listed.split("\0")):
-        source = house.REPOSITORY / name
-        if source.is_file() and not name.startswith("tests/"):
-            (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(source, folder / name)
+    checkout.copy_repository(folder)
     for rule in house.script_rules():
         script = folder / rule.path("script").relative_to(house.REPOSITORY)
         directory = "directory(" in rule.directives["output"]

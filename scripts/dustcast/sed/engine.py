@@ -333,7 +333,12 @@ class PreparedGrid:
         # of stars and faintest dust together, and not at all where no light is absorbed.
         size = stellar + self.luminosity[:, None] * faintest
         size[self.luminosity == 0] = np.inf
-        self.u, self.vectors, self.rank_error = low_rank(stellar, size, self.options.rank_error)
+        u, vectors, self.rank_error = low_rank(stellar, size, self.options.rank_error)
+        self.rank = len(vectors)
+        # The kernels sum eight terms at a time.
+        more = max(8, -(-self.rank // 8) * 8) - self.rank
+        self.u = np.ascontiguousarray(np.pad(u, ((0, 0), (0, more))))
+        self.vectors = np.ascontiguousarray(np.pad(vectors, ((0, more), (0, 0))))
 
     def _set_quantities(self):
         """Sort the quantities by which marginal sums their moments need."""

@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
+import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -155,6 +156,8 @@ def read_spec(content, where="the grid"):
         name = chosen[step]
         known = MODULES[step][name]
         given = content.get(name) or {}
+        if not isinstance(given, dict):
+            raise DataError(f"{where}: {name} is {given!r}: give parameters and their values")
         for key in given:
             if key not in known:
                 raise DataError(f"{where}: {name} has no parameter {key}: use {', '.join(known)}")
@@ -171,8 +174,9 @@ def read_spec(content, where="the grid"):
     for key in MODULES["ssp"]["bc03"]:
         if len(parameters["ssp"][key]) != 1:
             raise DataError(f"{where}: bc03: {key} must have one value")
-    if any(len(values) != 1 for values in parameters["nebular"].values()):
-        raise DataError(f"{where}: nebular: each parameter must have one value")
+    for step in ("nebular", "redshifting"):
+        if any(len(values) != 1 for values in parameters[step].values()):
+            raise DataError(f"{where}: {chosen[step]}: each parameter must have one value")
     return GridSpec({step: chosen[step] for step in STEPS}, parameters)
 
 
@@ -286,7 +290,8 @@ def _composites(spec, ssp, parameters):
     def composed(table):
         return parts @ table
 
-    ionising = options["ionising_factor"][0]
+    # Young and old part: the excess is that of massive stars, not of the hot remnants of old ones.
+    ionising = np.array([options["ionising_factor"][0], 1.0])
     n_ly, lum_ly = ionising * composed(population.n_ly), ionising * composed(population.lum_ly)
     lum, m_star = composed(population.lum), composed(population.m_star)
     continuum = composed(population.l_lambda)
@@ -296,7 +301,7 @@ def _composites(spec, ssp, parameters):
         if absorbed < 0:
             raise DataError("nebular: f_esc + f_dust is above 1: lower one of them")
         below = ssp.wavelength_nm <= templates.LYMAN_LIMIT_NM
-        continuum[..., below] *= gas["f_esc"] * ionising
+        continuum[..., below] *= gas["f_esc"] * ionising[:, None]
         photons = n_ly * absorbed
     else:
         photons = np.zeros_like(n_ly)
@@ -375,6 +380,9 @@ def _stellar_factor(spec, observed, rest, redshift):
         absorbed[:, column] = np.einsum(
             "spw,pw->s", continuum, (1.0 - through) * energy, optimize=True
         ) + np.einsum("spl,pl->s", lines, 1.0 - lines_through, optimize=True)
+    # Ionising photons that dust takes heat it with all their energy.
+    lyman, _ = composite.quantities["stellar.lum_ly"]
+    absorbed += gas["f_dust"] * lyman[:, None]
     magnitudes = -2.5 * np.log10(rest_flux / plain[:, None])
 
     def of_history(values):
@@ -525,7 +533,7 @@ def load_grid(path):
         header = json.loads(str(arrays.pop("header")))
     except FileNotFoundError:
         raise DataError(f"{path} does not exist: run the rule build_grid") from None
-    except (ValueError, OSError, KeyError, EOFError) as fault:
+    except (ValueError, OSError, KeyError, EOFError, zipfile.BadZipFile) as fault:
         raise DataError(f"{path} is not a grid ({fault}): delete it and run again") from None
     parameters = {"stellar": {}, "dust": {}}
     for key in arrays:

@@ -26,7 +26,8 @@ strict = numba.njit(cache=True, nogil=True, error_model="numpy")
 
 # Unsigned constants, which numba does not mix with signed ones.
 U = np.uint64
-ZERO, ONE, TWO, THREE, FOUR = U(0), U(1), U(2), U(3), U(4)
+ZERO, ONE, TWO, THREE, FOUR, EIGHT = U(0), U(1), U(2), U(3), U(4), U(8)
+SIX = U(6)
 # Rows of the table of `evaluate` and `accumulate`.
 NUM, DEN, KEEP, SCALE, EXPONENT, WEIGHT, SQUARE = (U(row) for row in range(7))
 N_TABLE = 7
@@ -37,6 +38,8 @@ KEPT, EVALUATED, COUNTED, GIVEN_UP = range(4)
 TILE = 16
 GROUP = 8
 WIDE = TILE * GROUP
+# Runs with a smaller gap are made one: it costs less to evaluate it than to begin anew.
+GAP = 2 * TILE
 TILE_U = U(TILE)
 # Slices of dust luminosity of which the likeliest stellar models are tried first.
 SLICES = 128
@@ -48,7 +51,7 @@ WORTH = 0.4
 SAMPLE = 8
 # Deviation, in standard deviations, beyond which a value is extreme; the largest extension of chi2
 # that it may ask for; and the fraction of its mean below which a value is taken to be one value.
-ORDINARY = 10.0
+ORDINARY = 20.0
 LARGEST_EXTENSION = 30.0
 ONE_VALUE = 1e-4
 # Entries of a table of bounds by extension.
@@ -239,11 +242,12 @@ def log_normal_cdf(x):
 
 
 @strict
-def fast_exp(n, table, x, out, bits, power):
-    """Fill row `out` of `table` with exp(-x) of row `x`, by vector arithmetic, for 0 <= x < 700.
+def fast_exp(n, table, x, out, bits):
+    """Take exp(-x) of row `x` of `table` by vector arithmetic, for 0 <= x < 700.
 
-    exp(-x) = 2^m exp(r) with |r| <= ln(2) / 2, and a polynomial of degree 12 for exp(r), whose
-    relative error is below 1e-15.
+    exp(-x) = 2^-n exp(r) with |r| <= ln(2) / 2, and a polynomial of degree 12 for exp(r), whose
+    relative error is below 1e-15. exp(r) goes to row `out`, and 2^-n as the bits of a float64 to
+    `bits`; the caller multiplies.
 
     Parameters
     ----------
@@ -253,9 +257,7 @@ def fast_exp(n, table, x, out, bits, power):
     x, out : uint64
         Rows of `table`.
     bits : ndarray of int64, shape (n_place,)
-        Work space.
-    power : ndarray of float64, shape (n_place,)
-        The same memory as `bits`.
+        Overwritten.
     """
     for k in range(n):
         m = math.floor(0.5 - table[x, k] * 1.4426950408889634)
@@ -274,8 +276,6 @@ def fast_exp(n, table, x, out, bits, power):
         p = p * r + 1.0
         table[out, k] = p * r + 1.0
         bits[k] = (np.int64(m) + 1023) << 52
-    for k in range(n):
-        table[out, k] *= power[k]
 
 
 @jit
@@ -345,14 +345,16 @@ def evaluate(grid, dust, i, first, n, fs, ss, level, done, table):
         (num > 0 and level den <= num^2 < done den, which needs no division) and 0 for others.
     """
     # Unsigned places: a signed index would be tested for counting from the end at every step.
+    # The rank is a multiple of 8, and the last eight terms are summed where they are used: runs
+    # are short, so that every loop saved counts.
     lam = grid.luminosity[i]
     u = grid.u
-    rank = U(u.shape[1])
-    full = rank - rank % FOUR
+    last = U(u.shape[1]) - EIGHT
     for k in range(n):
         table[NUM, k] = 0.0
-    for r in range(ZERO, full, FOUR):
+    for r in range(ZERO, last, EIGHT):
         u0, u1, u2, u3 = u[i, r], u[i, r + ONE], u[i, r + TWO], u[i, r + THREE]
+        u4, u5, u6, u7 = u[i, r + FOUR], u[i, r + U(5)], u[i, r + U(6)], u[i, r + U(7)]
         d = r + THREE
         for k in range(n):
             j = first + k
@@ -361,19 +363,32 @@ def evaluate(grid, dust, i, first, n, fs, ss, level, done, table):
                 + u1 * dust[d + ONE, j]
                 + u2 * dust[d + TWO, j]
                 + u3 * dust[d + THREE, j]
+                + u4 * dust[d + FOUR, j]
+                + u5 * dust[d + U(5), j]
+                + u6 * dust[d + U(6), j]
+                + u7 * dust[d + U(7), j]
             )
-    for r in range(full, rank):
-        u0 = u[i, r]
-        for k in range(n):
-            table[NUM, k] += u0 * dust[r + THREE, first + k]
+    u0, u1, u2, u3 = u[i, last], u[i, last + ONE], u[i, last + TWO], u[i, last + THREE]
+    u4, u5, u6, u7 = u[i, last + FOUR], u[i, last + U(5)], u[i, last + U(6)], u[i, last + U(7)]
+    d = last + THREE
     for k in range(n):
         j = first + k
-        den = ss + lam * (2.0 * table[NUM, k] + lam * dust[ONE, j])
+        sd = table[NUM, k] + (
+            u0 * dust[d, j]
+            + u1 * dust[d + ONE, j]
+            + u2 * dust[d + TWO, j]
+            + u3 * dust[d + THREE, j]
+            + u4 * dust[d + FOUR, j]
+            + u5 * dust[d + U(5), j]
+            + u6 * dust[d + U(6), j]
+            + u7 * dust[d + U(7), j]
+        )
+        den = ss + lam * (2.0 * sd + lam * dust[ONE, j])
         num = fs + lam * dust[ZERO, j]
-        table[NUM, k] = num
-        table[DEN, k] = den
         square = num * num
         inside = (num > 0.0) and (square >= level * den) and (square < done * den)
+        table[NUM, k] = num
+        table[DEN, k] = den
         table[KEEP, k] = dust[TWO, j] if inside else 0.0
 
 
@@ -461,31 +476,27 @@ def accumulate(grid, obs, i, slot, first, begin, n, total, want_log, work):
     for k in range(n):
         m = begin + k
         a = table[NUM, m] / table[DEN, m] if table[KEEP, m] > 0.0 else 0.0
-        # The best model's own exponent may round to below zero.
+        # The best model's own exponent may round to below zero; beyond 600 there is no weight.
         x = half - 0.5 * a * table[NUM, m]
+        x = x if x > 0.0 else 0.0
         table[SCALE, k] = a
-        table[EXPONENT, k] = x if x > 0.0 else 0.0
+        table[EXPONENT, k] = x if x < 600.0 else 600.0
     if obs.limits.size:
         for k in range(n):
             if table[KEEP, begin + k] > 0.0:
                 a = table[SCALE, k]
                 term = limit_term(grid, obs, i, work.order[place + k], a)
                 x = half - 0.5 * (a * table[NUM, begin + k] - term)
-                table[EXPONENT, k] = x if x > 0.0 else 0.0
-    for k in range(n):
-        # A weight below exp(-600) is none.
-        m = begin + k
-        x = table[EXPONENT, k]
-        table[KEEP, m] = table[KEEP, m] if x < 600.0 else 0.0
-        table[EXPONENT, k] = x if x < 600.0 else 600.0
-    fast_exp(n, table, EXPONENT, WEIGHT, work.bits, work.power)
+                table[EXPONENT, k] = min(max(x, 0.0), 600.0)
+    fast_exp(n, table, EXPONENT, WEIGHT, work.bits)
+    power = work.power
     rows = work.rows
     s0 = 0.0
     s1 = 0.0
     s2 = 0.0
     for k in range(n):
         a = table[SCALE, k]
-        w = table[WEIGHT, k] * table[KEEP, begin + k]
+        w = table[WEIGHT, k] * power[k] * table[KEEP, begin + k]
         wa = w * a
         waa = wa * a
         table[WEIGHT, k] = w
@@ -531,12 +542,14 @@ def add_cross(grid, i, lam, place, n, work):
     table = work.table
     emission = work.emission
     n_coupled = U(grid.coupled.size)
-    full = n_coupled - n_coupled % FOUR
-    for c in range(ZERO, full, FOUR):
+    full = n_coupled - n_coupled % SIX
+    for c in range(ZERO, full, SIX):
         x0 = 0.0
         x1 = 0.0
         x2 = 0.0
         x3 = 0.0
+        x4 = 0.0
+        x5 = 0.0
         for k in range(n):
             j = place + k
             waa = table[SQUARE, k]
@@ -544,10 +557,14 @@ def add_cross(grid, i, lam, place, n, work):
             x1 += waa * emission[c + ONE, j]
             x2 += waa * emission[c + TWO, j]
             x3 += waa * emission[c + THREE, j]
+            x4 += waa * emission[c + FOUR, j]
+            x5 += waa * emission[c + U(5), j]
         work.cross[c] += x0 * lam * grid.stellar[i, grid.coupled[c]]
         work.cross[c + ONE] += x1 * lam * grid.stellar[i, grid.coupled[c + ONE]]
         work.cross[c + TWO] += x2 * lam * grid.stellar[i, grid.coupled[c + TWO]]
         work.cross[c + THREE] += x3 * lam * grid.stellar[i, grid.coupled[c + THREE]]
+        work.cross[c + FOUR] += x4 * lam * grid.stellar[i, grid.coupled[c + FOUR]]
+        work.cross[c + U(5)] += x5 * lam * grid.stellar[i, grid.coupled[c + U(5)]]
     for c in range(full, n_coupled):
         x0 = 0.0
         for k in range(n):
@@ -1068,7 +1085,7 @@ def count_extremes(
                     continue
                 spare = square_sum(threshold + extension, spent) + guard - bound
                 if spare >= 0.0 and may_matter(tiles, q, t, variance, spare):
-                    if n_run > 0 and work.runs[n_run - 1, 1] == q * TILE:
+                    if n_run > 0 and work.runs[n_run - 1, 1] + GAP >= q * TILE:
                         extensions[n_run - 1] = max(extensions[n_run - 1], extension)
                     else:
                         work.runs[n_run, 0] = q * TILE
@@ -1167,13 +1184,13 @@ def find_runs(grid, i, spares, groups, tiles, work):
     n_run = 0
     t, variance = predicted(grid, i, work)
     n_tile = tiles.shape[1]
-    end = -1
+    end = -1 - GAP // TILE
     for g in range(groups.shape[1]):
         spare = spares[g]
         if spare >= 0.0 and may_matter(groups, g, t, variance, spare):
             for q in range(g * GROUP, min(g * GROUP + GROUP, n_tile)):
                 if may_matter(tiles, q, t, variance, spare):
-                    if end != q:
+                    if end * TILE + GAP < q * TILE:
                         work.runs[n_run, 0] = q * TILE
                         n_run += 1
                     end = q + 1

@@ -88,11 +88,14 @@ def compare_fluxes(fit, results_path):
         the median: a constant offset is a difference of templates, not of galaxies.
     """
     path = Path(results_path)
-    lines = path.read_text(encoding="utf-8").splitlines()
-    if not lines or not lines[0].startswith("id "):
-        raise DataError(f"{path} is not a results table of CIGALE: fetch it anew")
-    header = lines[0].split(" ")
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except FileNotFoundError:
+        raise DataError(f"{path} does not exist: run the rule that fetches it") from None
+    header = lines[0].split(" ") if lines else []
     theirs = {line.split(" ", 1)[0]: line.split(" ") for line in lines[1:]}
+    if header[:1] != ["id"] or any(len(row) != len(header) for row in theirs.values()):
+        raise DataError(f"{path} is not a whole results table of CIGALE: fetch it anew")
     rows = [index for index, name in enumerate(fit["galaxy"]) if name in theirs]
     statistics = []
     for column, name in enumerate(header):

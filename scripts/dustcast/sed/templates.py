@@ -13,8 +13,8 @@ CIGALE 0.12 uses the older Bruzual & Charlot (2003) populations with a Salpeter 
 715 best models of its DustPedia fits (Z = 0.02), the Salpeter populations of this module have
 0.98 times the bolometric luminosity (0.93 to 1.01 for 90% of them), 1.03 times the mass in stars
 and remnants (scatter 0.003), and 1.40 times the ionising photons of stars below 10 Myr (1.03
-times their luminosity). The last is a constant ratio, too large for the mass function; whether
-it lies in the models of massive stars alone was not traced.
+times their luminosity). What makes the last was not
+traced; a grid can scale it (`ionising_factor`).
 
 Composite populations are linear in the star-formation history, so they cost two small products:
 

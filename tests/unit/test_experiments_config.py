@@ -20,15 +20,15 @@ FITS = {
 
 
 def run(names, **learning):
-    return complete(
+    config = complete(
         {
             "run": "x",
-            "scales": ["global", "1kpc"],
             "sed": {"fits": FITS},
             "features": {"truth": "official"},
             "learning": {"experiments": names, **learning},
         }
     )
+    return config | {"scales": ["global", "1kpc"]}
 
 
 @pytest.fixture

@@ -29,7 +29,8 @@ def galaxy(name="NGC1", **changes):
 
 
 def run(scales, **others):
-    return complete({"run": "x", "scales": list(scales), **others})
+    """Return a configuration; the schema's own limits of scales are no matter of the plan."""
+    return complete({"run": "x", **others}) | {"scales": list(scales)}
 
 
 # --- names ---------------------------------------------------------------------------------------
@@ -506,8 +507,8 @@ class Block:
 sys.meta_path.insert(0, Block())
 from dustcast import bands, units, config, sample, experiments, tables, provenance, photometry
 
-settings = config.complete({{"run": "x", "survey": {{"source": "mock"}},
-                            "scales": ["global", "18arcsec", "1kpc"]}})
+settings = config.complete({{"run": "x", "survey": {{"source": "mock"}}}})
+settings["scales"] = ["global", "18arcsec", "1kpc"]
 rows = sample.plan(settings, sample.read_galaxies(settings))
 experiments.read_experiments(settings)
 provenance.code_hash("sed")

@@ -33,10 +33,14 @@ def delayed_truncated(tau_main, age, age_trunc, r_sfr):
         Star formation rate in Msun/yr in cells of 1 Myr, oldest first, for 1 Msun formed.
     """
     age, age_trunc = int(age), int(age_trunc)
-    if not 0 < age_trunc < age:
+    # In the first Myr nothing forms yet: a step right after it scales nothing.
+    if not 0 < age_trunc < age - 1:
         raise DataError(
-            f"sfhdelayedtrunc: age_trunc {age_trunc} Myr must lie between 0 and age {age} Myr"
+            f"sfhdelayedtrunc: age_trunc {age_trunc} Myr must lie between 0 and age {age} Myr "
+            "less 1"
         )
+    if not r_sfr >= 0:
+        raise DataError(f"sfhdelayedtrunc: r_sfr {r_sfr} must not be negative")
     # The level that the step scales is that of the cell before it: this reproduces `sfh.sfr` of
     # 714 published models to rounding, the level of the cell itself only to 2e-3.
     rate = _delayed(tau_main, age)
@@ -79,5 +83,9 @@ def delayed(tau_main, age_main, tau_burst, age_burst, f_burst):
 
 def _delayed(tau, age):
     """Return t / tau^2 exp(-t / tau) at t = 0, 1, ... age - 1 Myr."""
+    if not tau > 0:
+        raise DataError(f"the star formation history's tau_main {tau} Myr must be above 0")
+    if age < 2:
+        raise DataError(f"the star formation history's age {age} Myr must be 2 Myr or more")
     time = np.arange(age, dtype=float)
     return time * np.exp(-time / tau) / tau**2

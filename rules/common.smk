@@ -66,6 +66,11 @@ GRID = "grids/{}-{}.npz".format(
         {"spec": GRID_SPEC, "bands": BANDS, "filters": config["sed"]["filters"]}
     ),
 )
+FOLD_SETTINGS = {
+    "n_folds": config["learning"]["n_folds"],
+    "seed": config["learning"]["seed"],
+    "share_folds": config["sample"]["share_folds"],
+}
 FIT_OPTIONS = ("method", "tolerance", "additional_error", "upper_limits")
 
 # Experiments that change the features have tables of their own.

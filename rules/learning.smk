@@ -39,11 +39,9 @@ rule split_folds:
         "../envs/learning.yaml"
     params:
         code=code_hash("learning"),
-        n_folds=config["learning"]["n_folds"],
-        seed=config["learning"]["seed"],
-        share_folds=config["sample"]["share_folds"],
+        settings=FOLD_SETTINGS,
     message:
-        "Splitting the galaxies into {params.n_folds} folds"
+        "Splitting the galaxies into {params.settings[n_folds]} folds"
     script:
         "../scripts/split_folds.py"
 
@@ -146,8 +144,7 @@ rule repeat_folds:
         code=code_hash("learning"),
         experiment=lambda wildcards: EXPERIMENTS[wildcards.experiment],
         settings=config["learning"]["settings"],
-        n_folds=config["learning"]["n_folds"],
-        share_folds=config["sample"]["share_folds"],
+        folds=FOLD_SETTINGS,
         n_bootstrap=config["learning"]["n_bootstrap"],
     message:
         "Cross-validating {wildcards.experiment} on folds of seed {wildcards.seed}"

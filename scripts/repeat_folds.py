@@ -5,9 +5,9 @@ from dustcast.learning.experiments import (
     cross_validate,
     read_features,
 )
-from dustcast.learning.folds import split_folds
+from dustcast.learning.folds import sample_folds
 from dustcast.learning.metrics import metrics_table
-from dustcast.sample import galaxy_table, overlapping
+from dustcast.sample import galaxy_table
 from dustcast.tables import read_table, stack_tables, write_table
 
 if __name__ == "__main__":
@@ -16,14 +16,10 @@ if __name__ == "__main__":
         features, inputs = read_features(
             map(read_table, snakemake.input.features), experiment["selection"]
         )
-        names = list(dict.fromkeys(read_table(snakemake.input.photometry)["galaxy"]))
-        galaxies = galaxy_table(snakemake.input.galaxies)
-        together = overlapping([galaxies[name] for name in names])
-        folds = split_folds(
-            names,
-            snakemake.params.n_folds,
-            seed,
-            groups=together if snakemake.params.share_folds else None,
+        folds = sample_folds(
+            read_table(snakemake.input.photometry),
+            galaxy_table(snakemake.input.galaxies),
+            **{**snakemake.params.folds, "seed": seed},
         )
         count = progress(len(experiment["regressors"]), "regressors")
         parts = []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from dustcast.sample import overlapping
 from dustcast.tables import DataError
 
 
@@ -55,6 +56,29 @@ def split_folds(galaxies, n_folds=4, seed=123, groups=None):
     for fold, (_, test) in enumerate(splitter.split(units)):
         fold_of |= {name: fold for unit in test for name in units[unit]}
     return {name: fold_of[name] for name in galaxies}
+
+
+def sample_folds(photometry, galaxies, *, n_folds, seed, share_folds):
+    """Return the test fold of each galaxy of a photometry table, in its order.
+
+    Parameters
+    ----------
+    photometry : Table
+        Its column galaxy says who takes part.
+    galaxies : dict of str to Galaxy
+        As from `dustcast.sample.galaxy_table`.
+    n_folds, seed : int
+        See `split_folds`.
+    share_folds : bool
+        Whether galaxies whose D25 ellipses overlap share a fold.
+
+    Returns
+    -------
+    dict of str to int
+    """
+    names = list(dict.fromkeys(photometry["galaxy"]))
+    groups = overlapping([galaxies[name] for name in names]) if share_folds else None
+    return split_folds(names, n_folds, seed, groups=groups)
 
 
 def inner_splits(groups, n, seed):

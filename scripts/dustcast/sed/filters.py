@@ -11,8 +11,7 @@ where T is the response per unit *energy*. Curves that give the response per pho
 by the wavelength when they are read, so a `Filter` always holds T. With this pivot wavelength a
 source of constant F_nu has exactly that F_nu in each band.
 
-The bands, their curves and the pivot wavelengths of the paper are listed in
-``resources/filters/curves.csv``.
+The curve of each band is named in ``resources/filters/curves.csv``.
 """
 
 from __future__ import annotations
@@ -124,7 +123,7 @@ def curve_table():
     """Return the rows of resources/filters/curves.csv by band id (dict of str to dict)."""
     rows = read_csv(
         FILTER_FOLDER / "curves.csv",
-        required=("band", "default", "type", "cigale", "pivot_table1_um", "note"),
+        required=("band", "default", "type", "cigale", "note"),
     )
     return {row["band"]: row for row in rows}
 

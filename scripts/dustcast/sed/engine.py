@@ -285,6 +285,7 @@ class PreparedGrid:
         self.kernel_grid = kernels.Grid(
             stellar=self.stellar,
             stellar_t=self.stellar_t,
+            shine=np.ascontiguousarray(self.stellar[:, self.coupled]),
             luminosity=self.luminosity,
             u=self.u,
             vectors=self.vectors,
@@ -532,7 +533,8 @@ class PreparedGrid:
             if name in self.grid.stellar_parameters:
                 index, weight = index[kept], work.w[0, : len(kept)]
             else:
-                index, weight = index[work.order], work.rows[0, : len(work.order)]
+                weight = work.rows.reshape(-1, 1 + 3 * len(self.powers), kernels.WIDE)[:, 0].ravel()
+                index, weight = index[work.order], weight[: len(work.order)]
             histogram = np.bincount(index, weights=weight, minlength=posterior.shape[1])
             posterior[n] = histogram / histogram.sum()
 

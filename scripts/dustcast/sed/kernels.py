@@ -4,8 +4,11 @@ All of them work on one observation in dimensionless units: fluxes are divided b
 and one an observation, stellar models by their own size, so that nothing under- or overflows
 whatever the distance of the galaxy. Symbols and proofs are those of docs/method-fits.md.
 
-Dust models are kept in tiles of `TILE`, which are the unit of pruning and of vector arithmetic. The
-sums over stellar models run in the order of the grid, whatever the number of threads.
+Dust models are kept in tiles of `TILE`, the unit of pruning, and in groups of `WIDE`. Arrays over
+dust models that the inner loops touch are one-dimensional, a group after the other and within it a
+row after the other: `base(row, place, n_row)` is the index of a place. With distances between
+rows that are constants, the compiler knows that a loop's rows do not overlap, and vectorises it.
+Sums over stellar models run in the order of the grid, whatever the number of threads.
 """
 
 from __future__ import annotations
@@ -26,11 +29,7 @@ strict = numba.njit(cache=True, nogil=True, error_model="numpy")
 
 # Unsigned constants, which numba does not mix with signed ones.
 U = np.uint64
-ZERO, ONE, TWO, THREE, FOUR, EIGHT = U(0), U(1), U(2), U(3), U(4), U(8)
-SIX = U(6)
-# Rows of the table of `evaluate` and `accumulate`.
-NUM, DEN, KEEP, SCALE, EXPONENT, WEIGHT, SQUARE = (U(row) for row in range(7))
-N_TABLE = 7
+ZERO, ONE, TWO, THREE, FOUR, FIVE, SIX, SEVEN, EIGHT = (U(k) for k in range(9))
 # Places of Work.counts.
 KEPT, EVALUATED, COUNTED, GIVEN_UP = range(4)
 
@@ -38,6 +37,11 @@ KEPT, EVALUATED, COUNTED, GIVEN_UP = range(4)
 TILE = 16
 GROUP = 8
 WIDE = TILE * GROUP
+WIDE_U = U(WIDE)
+ROW1, ROW2, ROW3, ROW4, ROW5, ROW6, ROW7 = (U(row * WIDE) for row in range(1, 8))
+# Where the rows of the tables of `evaluate` and of `exponents` begin.
+NUM, DEN, KEEP = (U(row * WIDE) for row in range(3))
+SCALE, EXPONENT, WEIGHT, SQUARE = (U(row * WIDE) for row in range(4))
 # Runs with a smaller gap are made one: it costs less to evaluate it than to begin anew.
 GAP = 2 * TILE
 TILE_U = U(TILE)
@@ -63,7 +67,8 @@ STRIP = 512
 class Grid(NamedTuple):
     """The grid in dimensionless units.
 
-    `stellar` has shape (n_stellar, n_band), `stellar_t` is its transpose, `dust_t` has shape
+    `stellar` has shape (n_stellar, n_band), `stellar_t` is its transpose, `shine` has
+    its coupled bands, `dust_t` has shape
     (n_band, n_dust); S[i, b] = sum_k u[i, k] vectors[k, c] in the band b = coupled[c]. `factors` of
     shape (n_factor, n_stellar) are stellar factors of products with a dust factor, the first the
     luminosity, and `powers` the power of the scale that goes with each.
@@ -71,6 +76,7 @@ class Grid(NamedTuple):
 
     stellar: np.ndarray
     stellar_t: np.ndarray
+    shine: np.ndarray
     luminosity: np.ndarray
     u: np.ndarray
     vectors: np.ndarray
@@ -133,9 +139,9 @@ class Work(NamedTuple):
         Sums over dust models of the likelihood weight: w, w a, w a^2, w ln a.
     order : ndarray of int, shape (n_dust,)
         The dust model at each place; `rows` and `dust` follow it.
-    rows : ndarray of shape (1 + 3 n_factor, n_place)
-        Sums over stellar models of w; then for each factor w t, w t^2, w ln t with t = a^power g.
-        The number of places is that of dust models up to whole tiles.
+    rows : ndarray
+        Groups of 1 + 3 n_factor rows: sums over stellar models of w; then for each factor w t,
+        w t^2, w ln t with t = a^power g.
     cross : ndarray of shape (n_coupled,)
         Sums over all models of w a^2 S L D in the coupled bands.
     squares : ndarray of shape (1 + n_factor,)
@@ -154,13 +160,15 @@ class Work(NamedTuple):
         Of `dust_bounds`.
     d_extension : ndarray of shape (n_dust,)
         Of `dust_extensions`.
-    plain, dust : ndarray of shape (3 + rank, n_place)
-        Of `dust_sums`, in the order of the grid and in that of `order`.
-    emission : ndarray of shape (n_coupled, n_place)
-        Dust emission in the coupled bands in the order of `order`.
-    table : ndarray of shape (N_TABLE, n_place)
-        Of `evaluate` and `accumulate`.
-    bits, power : ndarray of int64 and of float64, shape (n_place,)
+    plain : ndarray of shape (3 + rank, n_dust)
+        Of `dust_sums`, in the order of the grid.
+    dust, emission : ndarray
+        Groups of these rows, and of n_coupled rows of dust emission, in the order of `order`.
+    table, values : ndarray
+        One group of three rows, of `evaluate`, and one of four, of `exponents` and what follows.
+    hits : ndarray of uint64, shape (GROUP, 2)
+        Of `hit_runs`.
+    bits, power : ndarray of int64 and of float64, shape (WIDE,)
         The same memory twice, for `fast_exp`.
     runs : ndarray of int, shape (n_tile, 2)
         Of `find_runs`.
@@ -188,6 +196,8 @@ class Work(NamedTuple):
     dust: np.ndarray
     emission: np.ndarray
     table: np.ndarray
+    values: np.ndarray
+    hits: np.ndarray
     bits: np.ndarray
     power: np.ndarray
     runs: np.ndarray
@@ -197,15 +207,15 @@ def work_space(grid: Grid) -> Work:
     """Return the memory that one thread needs for a grid."""
     n_stellar = len(grid.luminosity)
     n_dust = grid.dust_t.shape[1]
-    n_tile = -(-n_dust // TILE)
-    n_place = n_tile * TILE
+    n_group = -(-n_dust // WIDE)
+    n_place = n_group * WIDE
     n_factor, n_coupled, rank = len(grid.powers), len(grid.coupled), len(grid.vectors)
-    bits = np.zeros(n_place, np.int64)
+    bits = np.zeros(WIDE, np.int64)
     return Work(
         kept=np.zeros(n_stellar, np.int64),
         w=np.zeros((4, n_stellar)),
         order=np.zeros(n_dust, np.int64),
-        rows=np.zeros((1 + 3 * n_factor, n_place)),
+        rows=np.zeros((1 + 3 * n_factor) * n_place),
         cross=np.zeros(n_coupled),
         squares=np.zeros(1 + n_factor),
         best=np.zeros(2),
@@ -220,13 +230,15 @@ def work_space(grid: Grid) -> Work:
         d_scale=np.zeros(n_dust),
         d_curvature=np.zeros(n_dust),
         d_extension=np.zeros(n_dust),
-        plain=np.zeros((3 + rank, n_place)),
-        dust=np.zeros((3 + rank, n_place)),
-        emission=np.zeros((n_coupled, n_place)),
-        table=np.zeros((N_TABLE, n_place)),
+        plain=np.zeros((3 + rank, n_dust)),
+        dust=np.zeros((3 + rank) * n_place),
+        emission=np.zeros(n_coupled * n_place),
+        table=np.zeros(3 * WIDE),
+        values=np.zeros(4 * WIDE),
+        hits=np.zeros((GROUP, 2), np.uint64),
         bits=bits,
         power=bits.view(np.float64),
-        runs=np.zeros((n_tile, 2), np.int64),
+        runs=np.zeros((n_group * GROUP, 2), np.int64),
     )
 
 
@@ -243,25 +255,25 @@ def log_normal_cdf(x):
 
 @strict
 def fast_exp(n, table, x, out, bits):
-    """Take exp(-x) of row `x` of `table` by vector arithmetic, for 0 <= x < 700.
+    """Take exp(-x) of the row at `x` of `table` by vector arithmetic, for 0 <= x <= 700.
 
     exp(-x) = 2^-n exp(r) with |r| <= ln(2) / 2, and a polynomial of degree 12 for exp(r), whose
-    relative error is below 1e-15. exp(r) goes to row `out`, and 2^-n as the bits of a float64 to
-    `bits`; the caller multiplies.
+    relative error is below 1e-15. exp(r) goes to the row at `out`, and 2^-n as the bits of a
+    float64 to `bits`; the caller multiplies.
 
     Parameters
     ----------
     n : uint64
         Length.
-    table : ndarray of shape (n_row, n_place)
+    table : ndarray
     x, out : uint64
-        Rows of `table`.
-    bits : ndarray of int64, shape (n_place,)
+        Where rows of it begin.
+    bits : ndarray of int64, shape (WIDE,)
         Overwritten.
     """
     for k in range(n):
-        m = math.floor(0.5 - table[x, k] * 1.4426950408889634)
-        r = -table[x, k] - m * 0.6931471803691238 - m * 1.9082149292705877e-10
+        m = math.floor(0.5 - table[x + k] * 1.4426950408889634)
+        r = -table[x + k] - m * 0.6931471803691238 - m * 1.9082149292705877e-10
         p = 1.0 / 479001600.0
         p = p * r + 1.0 / 39916800.0
         p = p * r + 1.0 / 3628800.0
@@ -274,7 +286,7 @@ def fast_exp(n, table, x, out, bits):
         p = p * r + 1.0 / 6.0
         p = p * r + 0.5
         p = p * r + 1.0
-        table[out, k] = p * r + 1.0
+        table[out + k] = p * r + 1.0
         bits[k] = (np.int64(m) + 1023) << 52
 
 
@@ -282,12 +294,12 @@ def fast_exp(n, table, x, out, bits):
 def dust_sums(grid, obs, sums):
     """Fill the sums over bands of every dust model, in the order of the grid.
 
-    `sums` has shape (3 + rank, n_place): fD = sum_b w f D, DD = sum_b w D^2, 1 for a model and 0
-    for padding, and sum_b w vectors[k, b] D[b].
+    `sums` has shape (3 + rank, n_dust): fD = sum_b w f D, DD = sum_b w D^2, 1 (places without a
+    model have 0), and sum_b w vectors[k, b] D[b].
     """
     n_band, n_dust = grid.dust_t.shape
     sums[:] = 0.0
-    sums[2, :n_dust] = 1.0
+    sums[2] = 1.0
     for b in range(n_band):
         w = obs.weight[b]
         if w > 0.0:
@@ -323,73 +335,89 @@ def stellar_sums(grid, obs, i):
 
 
 @jit
-def evaluate(grid, dust, i, first, n, fs, ss, level, done, table):
+def base(row, place, n_row):
+    """Return the index of a place in an array of groups of `n_row` rows."""
+    return (place // WIDE_U * n_row + row) * WIDE_U + place % WIDE_U
+
+
+@jit
+def evaluate(u, dust, i, lam, first, n, fs, ss, level, done, table):
     """Compare one stellar model with a run of dust models.
 
     Parameters
     ----------
-    grid : Grid
-    dust : ndarray of shape (3 + rank, n_place)
-        Of `dust_sums`, in any order.
+    u : ndarray of shape (n_stellar, rank)
+    dust : ndarray
+        Groups of 3 + rank rows of `dust_sums`, in any order.
     i : uint64
         The stellar model.
+    lam : float
+        Its luminosity.
     first, n : uint64
-        Place of the first dust model of the run, and their number.
+        Place of the first dust model of the run, and their number; all in one group.
     fs, ss : float
         sum_b w f S and sum_b w S^2 of the stellar model.
     level, done : float
         sum_b w f^2 minus the largest chi2 of interest, and minus the largest chi2 that has been
         counted already; infinity for none.
-    table : ndarray of shape (N_TABLE, n_place)
-        Rows NUM, DEN and KEEP are overwritten from their start; KEEP is 1 for models of interest
-        (num > 0 and level den <= num^2 < done den, which needs no division) and 0 for others.
+    table : ndarray
+        One group of three rows. NUM, DEN and KEEP are overwritten from their start; KEEP is 1 for
+        models of interest (num > 0 and level den <= num^2 < done den, which needs no division)
+        and 0 for others.
+
+    Returns
+    -------
+    float
+        Number of models of interest.
     """
     # Unsigned places: a signed index would be tested for counting from the end at every step.
     # The rank is a multiple of 8, and the last eight terms are summed where they are used: runs
     # are short, so that every loop saved counts.
-    lam = grid.luminosity[i]
-    u = grid.u
-    last = U(u.shape[1]) - EIGHT
+    rank = U(u.shape[1])
+    last = rank - EIGHT
+    start = base(ZERO, first, rank + THREE)
     for k in range(n):
-        table[NUM, k] = 0.0
+        table[NUM + k] = 0.0
     for r in range(ZERO, last, EIGHT):
         u0, u1, u2, u3 = u[i, r], u[i, r + ONE], u[i, r + TWO], u[i, r + THREE]
-        u4, u5, u6, u7 = u[i, r + FOUR], u[i, r + U(5)], u[i, r + U(6)], u[i, r + U(7)]
-        d = r + THREE
+        u4, u5, u6, u7 = u[i, r + FOUR], u[i, r + FIVE], u[i, r + SIX], u[i, r + SEVEN]
+        d = start + (THREE + r) * WIDE_U
         for k in range(n):
-            j = first + k
-            table[NUM, k] += (
-                u0 * dust[d, j]
-                + u1 * dust[d + ONE, j]
-                + u2 * dust[d + TWO, j]
-                + u3 * dust[d + THREE, j]
-                + u4 * dust[d + FOUR, j]
-                + u5 * dust[d + U(5), j]
-                + u6 * dust[d + U(6), j]
-                + u7 * dust[d + U(7), j]
+            table[NUM + k] += (
+                u0 * dust[d + k]
+                + u1 * dust[d + (ROW1 + k)]
+                + u2 * dust[d + (ROW2 + k)]
+                + u3 * dust[d + (ROW3 + k)]
+                + u4 * dust[d + (ROW4 + k)]
+                + u5 * dust[d + (ROW5 + k)]
+                + u6 * dust[d + (ROW6 + k)]
+                + u7 * dust[d + (ROW7 + k)]
             )
     u0, u1, u2, u3 = u[i, last], u[i, last + ONE], u[i, last + TWO], u[i, last + THREE]
-    u4, u5, u6, u7 = u[i, last + FOUR], u[i, last + U(5)], u[i, last + U(6)], u[i, last + U(7)]
-    d = last + THREE
+    u4, u5, u6, u7 = u[i, last + FOUR], u[i, last + FIVE], u[i, last + SIX], u[i, last + SEVEN]
+    d = start + (THREE + last) * WIDE_U
+    count = 0.0
     for k in range(n):
-        j = first + k
-        sd = table[NUM, k] + (
-            u0 * dust[d, j]
-            + u1 * dust[d + ONE, j]
-            + u2 * dust[d + TWO, j]
-            + u3 * dust[d + THREE, j]
-            + u4 * dust[d + FOUR, j]
-            + u5 * dust[d + U(5), j]
-            + u6 * dust[d + U(6), j]
-            + u7 * dust[d + U(7), j]
+        sd = table[NUM + k] + (
+            u0 * dust[d + k]
+            + u1 * dust[d + (ROW1 + k)]
+            + u2 * dust[d + (ROW2 + k)]
+            + u3 * dust[d + (ROW3 + k)]
+            + u4 * dust[d + (ROW4 + k)]
+            + u5 * dust[d + (ROW5 + k)]
+            + u6 * dust[d + (ROW6 + k)]
+            + u7 * dust[d + (ROW7 + k)]
         )
-        den = ss + lam * (2.0 * sd + lam * dust[ONE, j])
-        num = fs + lam * dust[ZERO, j]
+        den = ss + lam * (2.0 * sd + lam * dust[start + (ROW1 + k)])
+        num = fs + lam * dust[start + k]
         square = num * num
         inside = (num > 0.0) and (square >= level * den) and (square < done * den)
-        table[NUM, k] = num
-        table[DEN, k] = den
-        table[KEEP, k] = dust[TWO, j] if inside else 0.0
+        table[NUM + k] = num
+        table[DEN + k] = den
+        keep = dust[start + (ROW2 + k)] if inside else 0.0
+        table[KEEP + k] = keep
+        count += keep
+    return count
 
 
 @jit
@@ -408,14 +436,17 @@ def limit_term(grid, obs, i, j, a):
 
 
 @jit
-def improve(grid, obs, dust, i, first, n, fs, ss, total, work):
+def improve(grid, obs, i, first, n, fs, ss, total, work):
     """Look for a smaller chi2 than `work.best` among the stellar model `i` and a run of dust."""
     table = work.table
-    evaluate(grid, dust, i, first, n, fs, ss, total - work.best[0], np.inf, table)
+    level = total - work.best[0]
+    lam = grid.luminosity[i]
+    if evaluate(grid.u, work.dust, i, lam, first, n, fs, ss, level, np.inf, table) == 0.0:
+        return
     for k in range(n):
-        if table[KEEP, k] > 0.0:
-            a = table[NUM, k] / table[DEN, k]
-            chi2 = total - a * table[NUM, k]
+        if table[KEEP + k] > 0.0:
+            a = table[NUM + k] / table[DEN + k]
+            chi2 = total - a * table[NUM + k]
             j = work.order[first + k]
             if obs.limits.size:
                 chi2 += limit_term(grid, obs, i, j, a)
@@ -427,123 +458,103 @@ def improve(grid, obs, dust, i, first, n, fs, ss, total, work):
 
 
 @jit
-def count(grid, obs, slot, first, n, total, level, done, want_log, work):
-    """Add the weights of all models of interest of a kept stellar model and a run of dust.
+def hit_runs(table, n, hits):
+    """List the runs of tiles that hold a model of interest.
 
     Parameters
     ----------
-    slot : uint64
-        Place of the stellar model in `work.kept`.
-    first, n : uint64
-        Place of the first dust model of the run, and their number, a multiple of TILE.
-    total : float
-        sum_b w f^2.
-    level, done : float
-        As `evaluate`.
+    table : ndarray
+        Of `evaluate`.
+    n : uint64
+        Its length, a multiple of TILE.
+    hits : ndarray of uint64, shape (GROUP, 2)
+        First place of each run, and its length; overwritten.
+
+    Returns
+    -------
+    int
+        Number of runs.
     """
-    i = U(work.kept[slot])
-    table = work.table
-    evaluate(grid, work.dust, i, first, n, work.fs[slot], work.ss[slot], level, done, table)
-    hits = 0.0
-    begin = ZERO
-    open_run = False
-    # Weights are computed only for tiles with a model of interest, in runs of such tiles.
+    n_run = 0
+    end = n
     for k in range(ZERO, n, TILE_U):
         some = 0.0
-        for m in range(k, k + TILE_U):
-            some += table[KEEP, m]
-        hits += some
+        for m in range(TILE_U):
+            some += table[KEEP + (k + m)]
         if some > 0.0:
-            if not open_run:
-                begin = k
-                open_run = True
-        elif open_run:
-            accumulate(grid, obs, i, slot, first, begin, k - begin, total, want_log, work)
-            open_run = False
-    if open_run:
-        accumulate(grid, obs, i, slot, first, begin, n - begin, total, want_log, work)
-    work.counts[EVALUATED] += np.int64(n)
-    work.counts[COUNTED] += np.int64(hits)
+            if end != k:
+                hits[n_run, 0] = k
+                n_run += 1
+            end = k + TILE_U
+            hits[n_run - 1, 1] = end - hits[n_run - 1, 0]
+    return n_run
 
 
 @jit
-def accumulate(grid, obs, i, slot, first, begin, n, total, want_log, work):
-    """Add the weights of part of a run that `evaluate` has filled, from place `begin` of it on."""
-    table = work.table
-    lam = grid.luminosity[i]
-    half = 0.5 * (total - work.best[0])
-    place = first + begin
+def exponents(table, values, begin, n, half):
+    """Fill scale and exponent (chi2 - least) / 2 of part of a run, from place `begin` of it on.
+
+    Two arrays, for the compiler cannot tell how far `begin` moves a row from others in one.
+    """
     for k in range(n):
         m = begin + k
-        a = table[NUM, m] / table[DEN, m] if table[KEEP, m] > 0.0 else 0.0
-        # The best model's own exponent may round to below zero; beyond 600 there is no weight.
-        x = half - 0.5 * a * table[NUM, m]
+        num = table[NUM + m]
+        kept = table[KEEP + m] > 0.0
+        a = num / (table[DEN + m] if kept else 1.0)
+        # The best model's own exponent may round to below zero; at 700 there is no weight.
+        x = half - 0.5 * a * num
         x = x if x > 0.0 else 0.0
-        table[SCALE, k] = a
-        table[EXPONENT, k] = x if x < 600.0 else 600.0
-    if obs.limits.size:
-        for k in range(n):
-            if table[KEEP, begin + k] > 0.0:
-                a = table[SCALE, k]
-                term = limit_term(grid, obs, i, work.order[place + k], a)
-                x = half - 0.5 * (a * table[NUM, begin + k] - term)
-                table[EXPONENT, k] = min(max(x, 0.0), 600.0)
-    fast_exp(n, table, EXPONENT, WEIGHT, work.bits)
-    power = work.power
-    rows = work.rows
+        x = x if x < 700.0 else 700.0
+        values[SCALE + k] = a if kept else 0.0
+        values[EXPONENT + k] = x if kept else 700.0
+
+
+@jit
+def add_weights(values, power, rows, start, n, lam, w, slot):
+    """Take the weights of part of a run, and add them to the marginal sums.
+
+    Parameters
+    ----------
+    values : ndarray
+        With SCALE and WEIGHT (less the power of two); WEIGHT and SQUARE are overwritten.
+    power : ndarray
+        The powers of two.
+    rows : ndarray
+        `Work.rows`; `start` is the index of the first place in its first row.
+    lam : float
+        The luminosity of the stellar model.
+    w : ndarray
+        `Work.w`; `slot` is the place of the stellar model in it.
+    """
     s0 = 0.0
     s1 = 0.0
     s2 = 0.0
+    square = lam * lam
     for k in range(n):
-        a = table[SCALE, k]
-        w = table[WEIGHT, k] * power[k] * table[KEEP, begin + k]
-        wa = w * a
+        a = values[SCALE + k]
+        weight = values[WEIGHT + k] * power[k]
+        wa = weight * a
         waa = wa * a
-        table[WEIGHT, k] = w
-        table[SQUARE, k] = waa
-        s0 += w
+        values[WEIGHT + k] = weight
+        values[SQUARE + k] = waa
+        s0 += weight
         s1 += wa
         s2 += waa
-        rows[ZERO, place + k] += w
-        rows[ONE, place + k] += wa * lam
-        rows[TWO, place + k] += waa * lam * lam
-    work.w[ZERO, slot] += s0
-    work.w[ONE, slot] += s1
-    work.w[TWO, slot] += s2
-    n_factor = U(grid.powers.size)
-    for f in range(ONE, n_factor):
-        g = grid.factors[f, i]
-        row = ONE + THREE * f
-        extensive = grid.powers[f] == 1
-        for k in range(n):
-            t = g * table[SCALE, k] if extensive else g
-            wt = table[WEIGHT, k] * t
-            rows[row, place + k] += wt
-            rows[row + ONE, place + k] += wt * t
-    add_cross(grid, i, lam, place, n, work)
-    if want_log:
-        for k in range(n):
-            w = table[WEIGHT, k]
-            if w > 0.0:
-                ln_a = math.log(table[SCALE, k])
-                work.w[THREE, slot] += w * ln_a
-                work.squares[ZERO] += w * ln_a * ln_a
-                for f in range(n_factor):
-                    g = grid.factors[f, i]
-                    if g > 0.0:
-                        ln_t = grid.powers[f] * ln_a + math.log(g)
-                        rows[THREE + THREE * f, place + k] += w * ln_t
-                        work.squares[ONE + f] += w * ln_t * ln_t
+        rows[start + k] += weight
+        rows[start + (ROW1 + k)] += wa * lam
+        rows[start + (ROW2 + k)] += waa * square
+    w[ZERO, slot] += s0
+    w[ONE, slot] += s1
+    w[TWO, slot] += s2
 
 
 @jit
-def add_cross(grid, i, lam, place, n, work):
-    """Add w a^2 S L D of a run to the sums of the coupled bands."""
-    table = work.table
-    emission = work.emission
-    n_coupled = U(grid.coupled.size)
+def add_cross(values, emission, place, n, lam, shine, i, cross):
+    """Add w a^2 S L D of part of a run to the sums of the coupled bands."""
+    n_coupled = U(cross.size)
     full = n_coupled - n_coupled % SIX
     for c in range(ZERO, full, SIX):
+        d = base(c, place, n_coupled)
         x0 = 0.0
         x1 = 0.0
         x2 = 0.0
@@ -551,25 +562,121 @@ def add_cross(grid, i, lam, place, n, work):
         x4 = 0.0
         x5 = 0.0
         for k in range(n):
-            j = place + k
-            waa = table[SQUARE, k]
-            x0 += waa * emission[c, j]
-            x1 += waa * emission[c + ONE, j]
-            x2 += waa * emission[c + TWO, j]
-            x3 += waa * emission[c + THREE, j]
-            x4 += waa * emission[c + FOUR, j]
-            x5 += waa * emission[c + U(5), j]
-        work.cross[c] += x0 * lam * grid.stellar[i, grid.coupled[c]]
-        work.cross[c + ONE] += x1 * lam * grid.stellar[i, grid.coupled[c + ONE]]
-        work.cross[c + TWO] += x2 * lam * grid.stellar[i, grid.coupled[c + TWO]]
-        work.cross[c + THREE] += x3 * lam * grid.stellar[i, grid.coupled[c + THREE]]
-        work.cross[c + FOUR] += x4 * lam * grid.stellar[i, grid.coupled[c + FOUR]]
-        work.cross[c + U(5)] += x5 * lam * grid.stellar[i, grid.coupled[c + U(5)]]
+            waa = values[SQUARE + k]
+            x0 += waa * emission[d + k]
+            x1 += waa * emission[d + (ROW1 + k)]
+            x2 += waa * emission[d + (ROW2 + k)]
+            x3 += waa * emission[d + (ROW3 + k)]
+            x4 += waa * emission[d + (ROW4 + k)]
+            x5 += waa * emission[d + (ROW5 + k)]
+        cross[c] += x0 * lam * shine[i, c]
+        cross[c + ONE] += x1 * lam * shine[i, c + ONE]
+        cross[c + TWO] += x2 * lam * shine[i, c + TWO]
+        cross[c + THREE] += x3 * lam * shine[i, c + THREE]
+        cross[c + FOUR] += x4 * lam * shine[i, c + FOUR]
+        cross[c + FIVE] += x5 * lam * shine[i, c + FIVE]
     for c in range(full, n_coupled):
+        d = base(c, place, n_coupled)
         x0 = 0.0
         for k in range(n):
-            x0 += table[SQUARE, k] * emission[c, place + k]
-        work.cross[c] += x0 * lam * grid.stellar[i, grid.coupled[c]]
+            x0 += values[SQUARE + k] * emission[d + k]
+        cross[c] += x0 * lam * shine[i, c]
+
+
+@jit
+def count(grid, obs, slot, runs, levels, n_run, total, done, want_log, work):
+    """Add the weights of all models of interest of a kept stellar model and its runs of dust.
+
+    Parameters
+    ----------
+    slot : uint64
+        Place of the stellar model in `work.kept`.
+    runs : ndarray of int, shape (n, 2)
+        First and last place (exclusive) of each run; the first `n_run` are meant.
+    levels : ndarray of shape (n,)
+        For each run, as `evaluate`.
+    total : float
+        sum_b w f^2.
+    done : float
+        As `evaluate`.
+    """
+    # Taken out once for all runs: each time would count references.
+    i = U(work.kept[slot])
+    lam = grid.luminosity[i]
+    fs = work.fs[slot]
+    ss = work.ss[slot]
+    half = 0.5 * (total - work.best[0])
+    u, dust, table, values = grid.u, work.dust, work.table, work.values
+    bits, power, rows, w = work.bits, work.power, work.rows, work.w
+    emission, shine, cross, hits = work.emission, grid.shine, work.cross, work.hits
+    n_row = U(1 + 3 * grid.powers.size)
+    plain = obs.limits.size == 0 and grid.powers.size == 1 and not want_log
+    evaluated = 0
+    counted = 0.0
+    for m in range(n_run):
+        first = U(runs[m, 0])
+        n = U(runs[m, 1]) - first
+        counted += evaluate(u, dust, i, lam, first, n, fs, ss, levels[m], done, table)
+        evaluated += runs[m, 1] - runs[m, 0]
+        # Weights are computed only for tiles with a model of interest, in runs of such tiles.
+        for h in range(hit_runs(table, n, hits)):
+            begin = hits[h, 0]
+            length = hits[h, 1]
+            place = first + begin
+            exponents(table, values, begin, length, half)
+            if not plain:
+                add_limits(grid, obs, i, first, begin, length, half, work)
+            fast_exp(length, values, EXPONENT, WEIGHT, bits)
+            add_weights(values, power, rows, base(ZERO, place, n_row), length, lam, w, slot)
+            add_cross(values, emission, place, length, lam, shine, i, cross)
+            if not plain:
+                add_more(grid, i, slot, place, length, want_log, work)
+    work.counts[EVALUATED] += evaluated
+    work.counts[COUNTED] += np.int64(counted)
+
+
+@jit
+def add_limits(grid, obs, i, first, begin, n, half, work):
+    """Add the term of the upper limits to the exponents of part of a run."""
+    table, values = work.table, work.values
+    if obs.limits.size:
+        for k in range(n):
+            a = values[SCALE + k]
+            if a > 0.0:
+                term = limit_term(grid, obs, i, work.order[first + begin + k], a)
+                x = half - 0.5 * (a * table[NUM + (begin + k)] - term)
+                values[EXPONENT + k] = min(max(x, 0.0), 700.0)
+
+
+@jit
+def add_more(grid, i, slot, place, n, want_log, work):
+    """Add the weights of part of a run to the sums of further factors, and of logarithms."""
+    values = work.values
+    rows = work.rows
+    n_factor = U(grid.powers.size)
+    start = base(ZERO, place, U(1 + 3 * grid.powers.size))
+    for f in range(ONE, n_factor):
+        g = grid.factors[f, i]
+        row = start + (ONE + THREE * f) * WIDE_U
+        extensive = grid.powers[f] == 1
+        for k in range(n):
+            t = g * values[SCALE + k] if extensive else g
+            wt = values[WEIGHT + k] * t
+            rows[row + k] += wt
+            rows[row + (ROW1 + k)] += wt * t
+    if want_log:
+        for k in range(n):
+            w = values[WEIGHT + k]
+            if values[SCALE + k] > 0.0:
+                ln_a = math.log(values[SCALE + k])
+                work.w[THREE, slot] += w * ln_a
+                work.squares[ZERO] += w * ln_a * ln_a
+                for f in range(n_factor):
+                    g = grid.factors[f, i]
+                    if g > 0.0:
+                        ln_t = grid.powers[f] * ln_a + math.log(g)
+                        rows[start + (THREE + THREE * f) * WIDE_U + k] += w * ln_t
+                        work.squares[ONE + f] += w * ln_t * ln_t
 
 
 @jit
@@ -611,16 +718,22 @@ def keep(grid, obs, most, farthest, work):
 @jit
 def arrange(grid, work):
     """Bring the sums and the emission of the dust models into the order of `work.order`."""
-    for r in range(work.dust.shape[0]):
-        source = work.plain[r]
-        target = work.dust[r]
-        for j in range(work.order.size):
-            target[j] = source[work.order[j]]
-    for c in range(grid.coupled.size):
-        row = grid.dust_t[grid.coupled[c]]
-        target = work.emission[c]
-        for j in range(work.order.size):
-            target[j] = row[work.order[j]]
+    n_row = U(work.plain.shape[0])
+    n_coupled = U(grid.coupled.size)
+    for place in range(U(work.order.size)):
+        j = work.order[place]
+        start = base(ZERO, place, n_row)
+        for r in range(n_row):
+            work.dust[start + r * WIDE_U] = work.plain[r, j]
+        start = base(ZERO, place, n_coupled)
+        for c in range(n_coupled):
+            work.emission[start + c * WIDE_U] = grid.dust_t[grid.coupled[c], j]
+
+
+@jit
+def row_at(grid, work, row, place):
+    """Return one of the sums of a dust model."""
+    return work.rows[base(U(row), U(place), U(1 + 3 * grid.powers.size))]
 
 
 @jit
@@ -642,16 +755,19 @@ def screen(grid, obs, tolerance, want_log, work):
     dust_sums(grid, obs, work.plain)
     arrange(grid, work)
     total = np.sum(obs.weight * obs.flux * obs.flux)
-    n_place = U(work.dust.shape[1])
+    n_group = work.runs.shape[0] // GROUP
     work.bound[:] = 0.0
     keep(grid, obs, np.inf, np.inf, work)
     for i in range(work.bound.size):
-        fs, ss = work.fs[i], work.ss[i]
-        improve(grid, obs, work.dust, U(i), ZERO, n_place, fs, ss, total, work)
+        for g in range(n_group):
+            improve(grid, obs, U(i), U(g * WIDE), WIDE_U, work.fs[i], work.ss[i], total, work)
     if work.best_index[0] >= 0:
-        level = total - (work.best[0] + tolerance)
+        levels = np.full(n_group, total - (work.best[0] + tolerance))
+        for g in range(n_group):
+            work.runs[g, 0] = g * WIDE
+            work.runs[g, 1] = g * WIDE + WIDE
         for i in range(work.bound.size):
-            count(grid, obs, U(i), ZERO, n_place, total, level, np.inf, want_log, work)
+            count(grid, obs, U(i), work.runs, levels, n_group, total, np.inf, want_log, work)
 
 
 @jit
@@ -785,11 +901,11 @@ def first_guess(grid, obs, total, work):
             q = SLICES if t <= 0.0 else min(int(step * math.log(t / low)), SLICES - 1)
             if winner[q] < 0 or bound[i] < bound[winner[q]]:
                 winner[q] = i
-    n_place = U(work.plain.shape[1])
     for i in winner:
         if i >= 0:
             fs, ss = stellar_sums(grid, obs, i)
-            improve(grid, obs, work.plain, U(i), ZERO, n_place, fs, ss, total, work)
+            for g in range(work.runs.shape[0] // GROUP):
+                improve(grid, obs, U(i), U(g * WIDE), WIDE_U, fs, ss, total, work)
 
 
 @jit
@@ -830,12 +946,13 @@ def tile_bounds(work, width, out):
     """
     for q in range(out.shape[1]):
         first = q * width
+        # Places without a model are beyond any bound.
         last = min(first + width, work.order.size)
         out[0, q] = np.inf
         out[1, q] = np.inf
         out[2, q] = 0.0
         out[3, q] = 0.0
-        out[4, q] = 0.0
+        out[4, q] = -np.inf
         for n in range(first, last):
             j = work.order[n]
             out[0, q] = min(out[0, q], work.d_bound[j])
@@ -876,6 +993,7 @@ def pruned(grid, tables, obs, tolerance, slack, want_log, work):
     """
     reset(grid, work)
     dust_sums(grid, obs, work.plain)
+    arrange(grid, work)
     n_band = obs.weight.size
     total = np.sum(obs.weight * obs.flux * obs.flux)
     guard = slack * total
@@ -914,52 +1032,58 @@ def pruned(grid, tables, obs, tolerance, slack, want_log, work):
     arrange(grid, work)
     n_tile = work.runs.shape[0]
     tiles = np.empty((5, n_tile))
-    groups = np.empty((5, (n_tile + GROUP - 1) // GROUP))
+    groups = np.empty((5, n_tile // GROUP))
     tile_bounds(work, TILE, tiles)
     tile_bounds(work, WIDE, groups)
     spares = np.empty(groups.shape[1])
 
     # 4. The smallest chi2.
-    for n in range(work.counts[KEPT]):
-        i = work.kept[n]
-        if work.ss[n] < 0.0:
+    kept, bound, ss, runs = work.kept[: work.counts[KEPT]], work.bound, work.ss, work.runs
+    scale, curvature, luminosity, best = work.scale, work.curvature, grid.luminosity, work.best
+    for n in range(kept.size):
+        i = kept[n]
+        least = square_sum(max(best[0], 0.0), spent) + guard
+        if ss[n] < 0.0 or bound[i] > least:
             continue
-        spares[:] = square_sum(max(work.best[0], 0.0), spent) + guard - work.bound[i]
-        n_run = find_runs(grid, i, spares, groups, tiles, work)
+        t, variance = predicted(luminosity[i], scale[i], curvature[i])
+        spares[:] = least - bound[i]
+        n_run = find_runs(t, variance, spares, groups, tiles, runs)
         for m in range(n_run):
-            first = U(work.runs[m, 0])
-            length = U(work.runs[m, 1]) - first
-            improve(grid, obs, work.dust, U(i), first, length, work.fs[n], work.ss[n], total, work)
-    threshold = max(work.best[0], 0.0) + tolerance
+            first = U(runs[m, 0])
+            length = U(runs[m, 1]) - first
+            improve(grid, obs, U(i), first, length, work.fs[n], ss[n], total, work)
+    threshold = max(best[0], 0.0) + tolerance
 
     # 5. The weights of all models within the tolerance.
     done = total - threshold
+    levels = np.full(n_tile, done)
     most = square_sum(threshold, spent) + guard
     ahead = 0
-    for n in range(0, work.counts[KEPT], SAMPLE):
-        i = work.kept[n]
-        if work.ss[n] < 0.0:
+    for n in range(0, kept.size, SAMPLE):
+        i = kept[n]
+        if ss[n] >= 0.0 and bound[i] <= most:
+            t, variance = predicted(luminosity[i], scale[i], curvature[i])
+            spares[:] = most - bound[i]
+            n_run = find_runs(t, variance, spares, groups, tiles, runs)
+            for m in range(n_run):
+                ahead += SAMPLE * (runs[m, 1] - runs[m, 0])
+    given_up = ahead > WORTH * bound.size * work.order.size
+    work.counts[GIVEN_UP] = given_up
+    for n in range(kept.size):
+        i = kept[n]
+        if ss[n] < 0.0 or bound[i] > most:
             continue
-        spares[:] = most - work.bound[i]
-        n_run = find_runs(grid, i, spares, groups, tiles, work)
-        for m in range(n_run):
-            ahead += SAMPLE * (work.runs[m, 1] - work.runs[m, 0])
-    if ahead > WORTH * work.bound.size * work.order.size:
-        work.counts[GIVEN_UP] = 1
-    for n in range(work.counts[KEPT]):
-        i = work.kept[n]
-        if work.ss[n] < 0.0:
-            continue
-        n_run = 1
-        work.runs[0, 0] = 0
-        work.runs[0, 1] = work.dust.shape[1]
-        if work.counts[GIVEN_UP] == 0:
-            spares[:] = most - work.bound[i]
-            n_run = find_runs(grid, i, spares, groups, tiles, work)
-        for m in range(n_run):
-            first = U(work.runs[m, 0])
-            length = U(work.runs[m, 1]) - first
-            count(grid, obs, U(n), first, length, total, done, np.inf, want_log, work)
+        if given_up:
+            n_run = groups.shape[1]
+            for g in range(n_run):
+                runs[g, 0] = g * WIDE
+                runs[g, 1] = g * WIDE + WIDE
+        else:
+            t, variance = predicted(luminosity[i], scale[i], curvature[i])
+            spares[:] = most - bound[i]
+            n_run = find_runs(t, variance, spares, groups, tiles, runs)
+        if n_run > 0:
+            count(grid, obs, U(n), runs, levels, n_run, total, np.inf, want_log, work)
 
     # 6. Further models in which a wanted value is extreme.
     count_extremes(grid, tables, obs, total, threshold, spent, guard, groups, tiles, want_log, work)
@@ -1046,24 +1170,27 @@ def count_extremes(
     for v in range(n_value):
         linear[v] = 1.0 if tables.stellar_power[v] == 1 else 0.0
         inverse[v] = 1.0 / stellar[1, v] if stellar[1, v] > 0.0 else 0.0
-    extensions = np.empty(tiles.shape[1])
+    n_tile = tiles.shape[1]
+    levels = np.empty(n_tile)
     done = total - threshold
-    for n in range(work.counts[KEPT]):
-        i = work.kept[n]
-        bound = work.bound[i]
-        a = work.scale[i]
+    kept, bounds, ss, runs = work.kept[: work.counts[KEPT]], work.bound, work.ss, work.runs
+    scale, curvature, luminosity = work.scale, work.curvature, grid.luminosity
+    table, factors, powers = tables.stellar, grid.factors, grid.powers
+    for n in range(kept.size):
+        i = kept[n]
+        bound = bounds[i]
+        a = scale[i]
         square = 0.0
-        row = tables.stellar[i]
         for v in range(n_value):
-            d = (1.0 + linear[v] * (a - 1.0)) * row[v] - mean[v]
+            d = (1.0 + linear[v] * (a - 1.0)) * table[i, v] - mean[v]
             square += d * d * inverse[v]
         own = 0.0
         if square > ORDINARY * ORDINARY + n_value:
             own = extension_of(square, n_value)
         # A product with a dust factor grows with the stellar factor, too.
         ratio = 1.0
-        for f in range(grid.powers.size):
-            value = abs(grid.factors[f, i] * (a if grid.powers[f] == 1 else 1.0))
+        for f in range(powers.size):
+            value = abs(factors[f, i] * (a if powers[f] == 1 else 1.0))
             if value > 0.0:
                 ratio = max(ratio, value / abs(factor[f]))
         further = 4.0 * math.log(ratio) if ratio > 1.0 else 0.0
@@ -1072,34 +1199,34 @@ def count_extremes(
             matters = True
         if not matters:
             continue
-        t, variance = predicted(grid, i, work)
+        t, variance = predicted(luminosity[i], a, curvature[i])
         n_run = 0
         for g in range(n_group):
             extension = max(own, min(groups[4, g] + further, LARGEST_EXTENSION))
-            spare = square_sum(threshold + max(extension, 0.0), spent) + guard - bound
-            if extension <= 0.0 or spare < 0.0 or not may_matter(groups, g, t, variance, spare):
+            if extension <= 0.0:
                 continue
-            for q in range(g * GROUP, min(g * GROUP + GROUP, tiles.shape[1])):
+            spare = square_sum(threshold + extension, spent) + guard - bound
+            if spare < 0.0 or not may_matter(groups, g, t, variance, spare):
+                continue
+            for q in range(g * GROUP, g * GROUP + GROUP):
                 extension = max(own, min(tiles[4, q] + further, LARGEST_EXTENSION))
                 if extension <= 0.0:
                     continue
                 spare = square_sum(threshold + extension, spent) + guard - bound
                 if spare >= 0.0 and may_matter(tiles, q, t, variance, spare):
-                    if n_run > 0 and work.runs[n_run - 1, 1] + GAP >= q * TILE:
-                        extensions[n_run - 1] = max(extensions[n_run - 1], extension)
+                    level = done - extension
+                    end = runs[n_run - 1, 1] if n_run > 0 else -WIDE
+                    if end + GAP >= q * TILE and end > g * WIDE:
+                        levels[n_run - 1] = min(levels[n_run - 1], level)
                     else:
-                        work.runs[n_run, 0] = q * TILE
-                        extensions[n_run] = extension
+                        runs[n_run, 0] = q * TILE
+                        levels[n_run] = level
                         n_run += 1
-                    work.runs[n_run - 1, 1] = (q + 1) * TILE
-        if n_run > 0 and work.ss[n] < 0.0:
-            work.fs[n], work.ss[n] = stellar_sums(grid, obs, i)
-        for m in range(n_run):
-            first = U(work.runs[m, 0])
-            length = U(work.runs[m, 1]) - first
-            extension = extensions[m]
-            level = total - (threshold + extension)
-            count(grid, obs, U(n), first, length, total, level, done, want_log, work)
+                    runs[n_run - 1, 1] = (q + 1) * TILE
+        if n_run > 0:
+            if ss[n] < 0.0:
+                work.fs[n], ss[n] = stellar_sums(grid, obs, i)
+            count(grid, obs, U(n), runs, levels, n_run, total, done, want_log, work)
 
 
 @jit
@@ -1124,11 +1251,11 @@ def spreads(grid, tables, work, stellar, dust, factor):
         dust[1, v] = max(dust[1, v], (ONE_VALUE * dust[0, v]) ** 2)
     norm = 0.0
     for q in range(work.order.size):
-        norm += work.rows[0, q]
+        norm += row_at(grid, work, 0, q)
     for f in range(grid.powers.size):
         factor[f] = 0.0
         for q in range(work.order.size):
-            factor[f] += work.rows[1 + 3 * f, q]
+            factor[f] += row_at(grid, work, 1 + 3 * f, q)
         factor[f] /= norm
     factor[grid.powers.size] = 1.0
 
@@ -1152,29 +1279,28 @@ def extension_of(square, n_value):
 
 
 @jit
-def predicted(grid, i, work):
+def predicted(luminosity, scale, curvature):
     """Return the dust luminosity that a stellar model predicts, and its variance."""
-    lam = grid.luminosity[i]
-    if lam == 0.0:
+    if luminosity == 0.0:
         return 0.0, 0.0
-    curvature = work.curvature[i]
-    return work.scale[i] * lam, lam * lam / curvature if curvature > 0.0 else np.inf
+    variance = luminosity * luminosity / curvature if curvature > 0.0 else np.inf
+    return scale * luminosity, variance
 
 
 @jit
-def find_runs(grid, i, spares, groups, tiles, work):
+def find_runs(t, variance, spares, groups, tiles, runs):
     """List the runs of places of dust models that a stellar model must be compared with.
 
     Parameters
     ----------
-    i : int
-        The stellar model.
+    t, variance : float
+        Of `predicted`.
     spares : ndarray of shape (n_group,)
         What chi2 may exceed the bound of the stellar model by, in each group of dust models.
     groups, tiles : ndarray of shape (5, n)
         Of `tile_bounds`.
-    work : Work
-        First and last place (exclusive) of each run go to `work.runs`.
+    runs : ndarray of int, shape (n_tile, 2)
+        First and last place (exclusive) of each run; overwritten. No run leaves its group.
 
     Returns
     -------
@@ -1182,7 +1308,6 @@ def find_runs(grid, i, spares, groups, tiles, work):
         Number of runs.
     """
     n_run = 0
-    t, variance = predicted(grid, i, work)
     n_tile = tiles.shape[1]
     end = -1 - GAP // TILE
     for g in range(groups.shape[1]):
@@ -1190,11 +1315,11 @@ def find_runs(grid, i, spares, groups, tiles, work):
         if spare >= 0.0 and may_matter(groups, g, t, variance, spare):
             for q in range(g * GROUP, min(g * GROUP + GROUP, n_tile)):
                 if may_matter(tiles, q, t, variance, spare):
-                    if end * TILE + GAP < q * TILE:
-                        work.runs[n_run, 0] = q * TILE
+                    if end * TILE + GAP < q * TILE or q // GROUP != (end - 1) // GROUP:
+                        runs[n_run, 0] = q * TILE
                         n_run += 1
                     end = q + 1
-                    work.runs[n_run - 1, 1] = end * TILE
+                    runs[n_run - 1, 1] = end * TILE
     return n_run
 
 
@@ -1265,13 +1390,13 @@ def moments(grid, tables, work, stellar, dust, covariance):
     t = np.ones(n_factor + 1)
     spread = np.zeros(n_factor + 1)
     for q in range(work.order.size):
-        w = work.rows[0, q]
+        w = row_at(grid, work, 0, q)
         if w > 0.0:
             j = work.order[q]
             p = w / norm
             for f in range(n_factor):
-                t[f] = work.rows[1 + 3 * f, q] / w
-                spread[f] = max(work.rows[2 + 3 * f, q] / w - t[f] * t[f], 0.0)
+                t[f] = row_at(grid, work, 1 + 3 * f, q) / w
+                spread[f] = max(row_at(grid, work, 2 + 3 * f, q) / w - t[f] * t[f], 0.0)
             row = tables.dust[j]
             for v in range(n_value):
                 f = tables.dust_factor[v]
@@ -1333,7 +1458,7 @@ def log_moments(grid, tables, work, stellar, dust):
         variance = 0.0
         if f >= 0:
             for q in range(work.order.size):
-                mean_t += work.rows[3 + 3 * f, q]
+                mean_t += row_at(grid, work, 3 + 3 * f, q)
             mean_t /= norm
             variance = work.squares[1 + f] / norm - mean_t * mean_t
         mean = 0.0
@@ -1341,11 +1466,11 @@ def log_moments(grid, tables, work, stellar, dust):
         cross = 0.0
         for q in range(work.order.size):
             h = tables.dust_log[work.order[q], v] - reference
-            w = work.rows[0, q]
+            w = row_at(grid, work, 0, q)
             mean += w * h
             square += w * h * h
             if f >= 0:
-                cross += (work.rows[3 + 3 * f, q] - w * mean_t) * h
+                cross += (row_at(grid, work, 3 + 3 * f, q) - w * mean_t) * h
         mean /= norm
         dust[0, v] = mean + reference + mean_t
         dust[1, v] = max(variance + square / norm - mean * mean + 2.0 * cross / norm, 0.0)

@@ -80,6 +80,9 @@ MODULES = {
 }
 STEPS = tuple(MODULES)
 
+# Parameters that may be negative; all other numbers are lengths of time, strengths or fractions.
+SIGNED = ("logU", "powerlaw_slope", "redshift")
+
 # The curves of the intergalactic medium are not part of the chain: below this redshift no band
 # of the paper sees the Lyman forest.
 LARGEST_REDSHIFT = 0.1
@@ -192,6 +195,8 @@ def _checked(value, what):
         return value
     if not isinstance(value, int | float) or not np.isfinite(value):
         raise DataError(f"{what} is {value!r}: a number is needed")
+    if value < 0 and not what.endswith(SIGNED):
+        raise DataError(f"{what} is {value!r}: it must not be negative")
     return float(value)
 
 
@@ -278,6 +283,11 @@ def _composites(spec, ssp, parameters):
     combinations = [dict(zip(parameters, values)) for values in zip(*parameters.values())]
     histories = [_history(spec.modules["sfh"], values) for values in combinations]
     longest = max(len(rate) for rate in histories)
+    if longest > ssp.age_myr[-1]:
+        raise DataError(
+            f"the age {longest} Myr lies beyond the stellar templates: give at most "
+            f"{ssp.age_myr[-1]:.0f} Myr"
+        )
     weights = templates.age_weights(ssp, longest)
     rates = np.zeros((len(histories), longest))
     for row, rate in enumerate(histories):
@@ -528,7 +538,8 @@ def load_grid(path):
     """
     path = Path(path)
     try:
-        with np.load(path, allow_pickle=False) as stored:
+        # numpy leaves a file open whose content it cannot read, unless it is ours.
+        with open(path, "rb") as handle, np.load(handle, allow_pickle=False) as stored:
             arrays = dict(stored)
         header = json.loads(str(arrays.pop("header")))
     except FileNotFoundError:

@@ -290,11 +290,13 @@ def catalogue(tmp_path):
 def test_galaxies_of_the_catalogue(catalogue):
     second = ("NGC2", "359.9", "1", "", "1.5", "20")
     one, two = catalogue([ROW, second])
-    # d25 is in arcmin; the angle of the shape is counter-clockwise from west: 90 degrees less.
+    # d25 is in arcmin; the angle of the shape is counter-clockwise from +x, that of a position
+    # angle from north, which is 90 degrees more, up to 180.
     assert one == Galaxy("NGC1", 10.5, -20.25, 8.0, 0.0, 120.0, 0.5, 10.0, 3.1, "DustPedia")
     assert math.isnan(two.hubble_stage)
     assert (two.axis_ratio, two.pa, two.d25_arcsec) == (1.0, 0.0, 90.0)
     assert one.area_arcsec2 == pytest.approx(math.pi * 60 * 30)
+    assert catalogue(shapes=[("NGC1", "2.0", "30")])[0].pa == 120.0
 
 
 def altered(column, value):

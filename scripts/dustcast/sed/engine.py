@@ -9,7 +9,6 @@ why nothing is lost, is in docs/method-fits.md.
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -294,7 +293,8 @@ class PreparedGrid:
             factors=self.factors,
             powers=self.powers,
         )
-        self._local = threading.local()
+        # Memory that fits have used before: fresh pages cost more than the sums of one fit.
+        self._works = []
         # Bounds are exact, chi2 has the error of the low-rank product and of rounding.
         self.slack = 4.0 * self.rank_error + 1e-12
 
@@ -425,8 +425,13 @@ class PreparedGrid:
         one = self._fit_brute if self.options.method == "brute" else self._fit_compiled
 
         def block(first):
+            work = None
+            if self.options.method != "brute":
+                work = self._works.pop() if self._works else kernels.work_space(self.kernel_grid)
             for n in range(first, min(first + BLOCK, len(flux))):
-                one(n, *(column[n] for column in weigh), result)
+                one(n, *(column[n] for column in weigh), result, work)
+            if work is not None:
+                self._works.append(work)
             return min(BLOCK, len(flux) - first)
 
         done = 0
@@ -440,7 +445,7 @@ class PreparedGrid:
                     progress(done, len(flux))
         return result
 
-    def _fit_compiled(self, n, flux, sigma, limit, result):
+    def _fit_compiled(self, n, flux, sigma, limit, result, work):
         """Fill one row of the result with the compiled kernels."""
         flux = flux / self.band_unit
         sigma = sigma / self.band_unit
@@ -461,7 +466,6 @@ class PreparedGrid:
             limit_flux=flux[limits],
             limit_error=sigma[limits],
         )
-        work = self._work_space()
         want_log = bool(self.log_columns)
         if self.options.method == "screen":
             kernels.screen(self.kernel_grid, observation, np.inf, want_log, work)
@@ -490,12 +494,6 @@ class PreparedGrid:
         result.n_evaluated[n] = work.counts[kernels.EVALUATED]
         self._contract(n, work, unit, result)
         _finish(self, n, result)
-
-    def _work_space(self):
-        """Return the memory of this thread, made once: fresh pages cost more than the sums."""
-        if not hasattr(self._local, "work"):
-            self._local.work = kernels.work_space(self.kernel_grid)
-        return self._local.work
 
     def _contract(self, n, work, unit, result):
         """Turn marginal sums into moments of every quantity and band."""
@@ -538,7 +536,7 @@ class PreparedGrid:
             histogram = np.bincount(index, weights=weight, minlength=posterior.shape[1])
             posterior[n] = histogram / histogram.sum()
 
-    def _fit_brute(self, n, flux, sigma, limit, result):
+    def _fit_brute(self, n, flux, sigma, limit, result, work):
         """Fill one row of the result from the table of all models (`dustcast.sed.brute`)."""
         result.n_bands[n] = np.isfinite(sigma).sum()
         if not (np.isfinite(sigma) & ~limit).any():

@@ -584,55 +584,104 @@ def add_cross(values, emission, place, n, lam, shine, i, cross):
 
 
 @jit
-def count(grid, obs, slot, runs, levels, n_run, total, done, want_log, work):
-    """Add the weights of all models of interest of a kept stellar model and its runs of dust.
+def count(
+    u,
+    dust,
+    table,
+    values,
+    bits,
+    power,
+    rows,
+    w,
+    emission,
+    shine,
+    cross,
+    hits,
+    counts,
+    i,
+    slot,
+    lam,
+    fs,
+    ss,
+    runs,
+    levels,
+    n_run,
+    total,
+    least,
+    done,
+):
+    """Add the weights of all models of interest of a stellar model and its runs of dust.
+
+    This is where the time goes. It takes arrays, since a tuple of them is passed by counting the
+    references of each; what needs more of the observation is in `count_more`.
 
     Parameters
     ----------
-    slot : uint64
-        Place of the stellar model in `work.kept`.
+    u, shine : ndarray
+        Of `Grid`.
+    dust, table, values, bits, power, rows, w, emission, cross, hits, counts : ndarray
+        Of `Work`.
+    i, slot : uint64
+        The stellar model, and its place in `Work.kept`.
+    lam, fs, ss : float
+        Its luminosity and sums over bands.
     runs : ndarray of int, shape (n, 2)
         First and last place (exclusive) of each run; the first `n_run` are meant.
     levels : ndarray of shape (n,)
         For each run, as `evaluate`.
-    total : float
-        sum_b w f^2.
+    total, least : float
+        sum_b w f^2 and the smallest chi2.
     done : float
         As `evaluate`.
     """
-    # Taken out once for all runs: each time would count references.
-    i = U(work.kept[slot])
-    lam = grid.luminosity[i]
-    fs = work.fs[slot]
-    ss = work.ss[slot]
-    half = 0.5 * (total - work.best[0])
-    u, dust, table, values = grid.u, work.dust, work.table, work.values
-    bits, power, rows, w = work.bits, work.power, work.rows, work.w
-    emission, shine, cross, hits = work.emission, grid.shine, work.cross, work.hits
-    n_row = U(1 + 3 * grid.powers.size)
-    plain = obs.limits.size == 0 and grid.powers.size == 1 and not want_log
-    evaluated = 0
-    counted = 0.0
+    half = 0.5 * (total - least)
+    # The first factor is the luminosity, and with others `count_more` is used.
     for m in range(n_run):
         first = U(runs[m, 0])
         n = U(runs[m, 1]) - first
-        counted += evaluate(u, dust, i, lam, first, n, fs, ss, levels[m], done, table)
-        evaluated += runs[m, 1] - runs[m, 0]
+        counts[COUNTED] += np.int64(
+            evaluate(u, dust, i, lam, first, n, fs, ss, levels[m], done, table)
+        )
+        counts[EVALUATED] += runs[m, 1] - runs[m, 0]
         # Weights are computed only for tiles with a model of interest, in runs of such tiles.
         for h in range(hit_runs(table, n, hits)):
             begin = hits[h, 0]
             length = hits[h, 1]
             place = first + begin
             exponents(table, values, begin, length, half)
-            if not plain:
-                add_limits(grid, obs, i, first, begin, length, half, work)
             fast_exp(length, values, EXPONENT, WEIGHT, bits)
-            add_weights(values, power, rows, base(ZERO, place, n_row), length, lam, w, slot)
+            start = base(ZERO, place, FOUR)
+            add_weights(values, power, rows, start, length, lam, w, slot)
             add_cross(values, emission, place, length, lam, shine, i, cross)
-            if not plain:
-                add_more(grid, i, slot, place, length, want_log, work)
-    work.counts[EVALUATED] += evaluated
-    work.counts[COUNTED] += np.int64(counted)
+
+
+@jit
+def count_more(grid, obs, slot, runs, levels, n_run, total, done, want_log, work):
+    """Do what `count` does with upper limits, further factors or logarithms as well."""
+    i = U(work.kept[slot])
+    lam = grid.luminosity[i]
+    half = 0.5 * (total - work.best[0])
+    table, values, rows = work.table, work.values, work.rows
+    fs, ss = work.fs[slot], work.ss[slot]
+    n_row = U(1 + 3 * grid.powers.size)
+    for m in range(n_run):
+        first = U(runs[m, 0])
+        n = U(runs[m, 1]) - first
+        work.counts[COUNTED] += np.int64(
+            evaluate(grid.u, work.dust, i, lam, first, n, fs, ss, levels[m], done, table)
+        )
+        work.counts[EVALUATED] += runs[m, 1] - runs[m, 0]
+        for h in range(hit_runs(table, n, work.hits)):
+            begin = work.hits[h, 0]
+            length = work.hits[h, 1]
+            place = first + begin
+            exponents(table, values, begin, length, half)
+            add_limits(grid, obs, i, first, begin, length, half, work)
+            fast_exp(length, values, EXPONENT, WEIGHT, work.bits)
+            start = base(ZERO, place, n_row)
+            add_weights(values, work.power, rows, start, length, lam, work.w, slot)
+            add_cross(values, work.emission, place, length, lam, grid.shine, i, work.cross)
+            add_more(grid, i, slot, place, length, want_log, work)
 
 
 @jit
@@ -767,7 +816,7 @@ def screen(grid, obs, tolerance, want_log, work):
             work.runs[g, 0] = g * WIDE
             work.runs[g, 1] = g * WIDE + WIDE
         for i in range(work.bound.size):
-            count(grid, obs, U(i), work.runs, levels, n_group, total, np.inf, want_log, work)
+            count_more(grid, obs, U(i), work.runs, levels, n_group, total, np.inf, want_log, work)
 
 
 @jit
@@ -1069,6 +1118,11 @@ def pruned(grid, tables, obs, tolerance, slack, want_log, work):
                 ahead += SAMPLE * (runs[m, 1] - runs[m, 0])
     given_up = ahead > WORTH * bound.size * work.order.size
     work.counts[GIVEN_UP] = given_up
+    # Taken out of the loops, where each time would count references.
+    u, shine, dust, work_table, values = grid.u, grid.shine, work.dust, work.table, work.values
+    bits, power, rows, w, fs = work.bits, work.power, work.rows, work.w, work.fs
+    emission, cross, hits, counts = work.emission, work.cross, work.hits, work.counts
+    plain = obs.limits.size == 0 and grid.powers.size == 1 and not want_log
     for n in range(kept.size):
         i = kept[n]
         if ss[n] < 0.0 or bound[i] > most:
@@ -1083,7 +1137,35 @@ def pruned(grid, tables, obs, tolerance, slack, want_log, work):
             spares[:] = most - bound[i]
             n_run = find_runs(t, variance, spares, groups, tiles, runs)
         if n_run > 0:
-            count(grid, obs, U(n), runs, levels, n_run, total, np.inf, want_log, work)
+            if plain:
+                count(
+                    u,
+                    dust,
+                    work_table,
+                    values,
+                    bits,
+                    power,
+                    rows,
+                    w,
+                    emission,
+                    shine,
+                    cross,
+                    hits,
+                    counts,
+                    U(i),
+                    U(n),
+                    luminosity[i],
+                    fs[n],
+                    ss[n],
+                    runs,
+                    levels,
+                    n_run,
+                    total,
+                    best[0],
+                    np.inf,
+                )
+            else:
+                count_more(grid, obs, U(n), runs, levels, n_run, total, np.inf, want_log, work)
 
     # 6. Further models in which a wanted value is extreme.
     count_extremes(grid, tables, obs, total, threshold, spent, guard, groups, tiles, want_log, work)
@@ -1143,10 +1225,10 @@ def count_extremes(
         Of `tile_bounds`.
     """
     stellar = np.empty((2, tables.stellar_power.size))
-    dust = np.empty((2, tables.dust_factor.size))
+    dust_moments = np.empty((2, tables.dust_factor.size))
     factor = np.ones(grid.powers.size + 1)
-    spreads(grid, tables, work, stellar, dust, factor)
-    dust_extensions(tables, dust, factor, work)
+    spreads(grid, tables, work, stellar, dust_moments, factor)
+    dust_extensions(tables, dust_moments, factor, work)
     tile_bounds(work, TILE, tiles)
     tile_bounds(work, WIDE, groups)
     n_group = groups.shape[1]
@@ -1176,6 +1258,12 @@ def count_extremes(
     kept, bounds, ss, runs = work.kept[: work.counts[KEPT]], work.bound, work.ss, work.runs
     scale, curvature, luminosity = work.scale, work.curvature, grid.luminosity
     table, factors, powers = tables.stellar, grid.factors, grid.powers
+    # Taken out of the loops, where each time would count references.
+    u, shine, dust, work_table, values = grid.u, grid.shine, work.dust, work.table, work.values
+    bits, power, rows, w, fs = work.bits, work.power, work.rows, work.w, work.fs
+    emission, cross, hits, counts = work.emission, work.cross, work.hits, work.counts
+    plain = obs.limits.size == 0 and grid.powers.size == 1 and not want_log
+    best = work.best
     for n in range(kept.size):
         i = kept[n]
         bound = bounds[i]
@@ -1225,8 +1313,36 @@ def count_extremes(
                     runs[n_run - 1, 1] = (q + 1) * TILE
         if n_run > 0:
             if ss[n] < 0.0:
-                work.fs[n], ss[n] = stellar_sums(grid, obs, i)
-            count(grid, obs, U(n), runs, levels, n_run, total, done, want_log, work)
+                fs[n], ss[n] = stellar_sums(grid, obs, i)
+            if plain:
+                count(
+                    u,
+                    dust,
+                    work_table,
+                    values,
+                    bits,
+                    power,
+                    rows,
+                    w,
+                    emission,
+                    shine,
+                    cross,
+                    hits,
+                    counts,
+                    U(i),
+                    U(n),
+                    luminosity[i],
+                    fs[n],
+                    ss[n],
+                    runs,
+                    levels,
+                    n_run,
+                    total,
+                    best[0],
+                    done,
+                )
+            else:
+                count_more(grid, obs, U(n), runs, levels, n_run, total, done, want_log, work)
 
 
 @jit

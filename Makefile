@@ -108,7 +108,7 @@ lint: venv ## style of Python and Snakemake files
 
 .PHONY: bench-fit
 bench-fit: venv ## speed and memory of the fits
-	PYTHONPATH=scripts $(PY) tests/bench/fit.py
+	PYTHONPATH=scripts $(PY) tests/bench/bench_fit.py
 
 # ---------------------------------------------------------------------------------------------
 # Upkeep

@@ -22,7 +22,20 @@ def job(tmp_path, *, log=True, config=None, threads=1):
         threads=threads,
         config=config or {},
         wildcards={"galaxy": "NGC3031"},
+        params={"code": "0123456789ab"},
     )
+
+
+def test_tables_learn_where_they_come_from(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    told = {"run": "demo", "mirror": "/a", "data_dir": "/b"}
+    with bridge.run(job(tmp_path, config={"run": "demo"})) as origin:
+        pass
+    with bridge.run(job(tmp_path, config=told)) as elsewhere:
+        pass
+    assert origin == elsewhere  # no path
+    assert set(origin["provenance"]) == {"rule", "config", "code", "versions"}
+    assert origin["provenance"]["code"] == "0123456789ab"
 
 
 def read(snakemake):

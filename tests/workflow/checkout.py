@@ -26,8 +26,8 @@ def copy_repository(folder):
 
 
 def command(*arguments, config):
-    """Return the command line of Snakemake."""
-    return [sys.executable, "-m", "snakemake", "--configfile", config, *arguments]
+    """Return the command line of Snakemake; a target after --configfile would be read as one."""
+    return [sys.executable, "-m", "snakemake", *arguments, "--configfile", config]
 
 
 def environment():

@@ -34,7 +34,8 @@ def table_bytes(folder):
             found[name] = path.read_bytes()
         elif path.suffix == ".parquet":
             table = read_table(path)
-            found[name] = {column: np.asarray(table[column]).tolist() for column in table}
+            # Written out, because a missing value is not equal to itself.
+            found[name] = {column: repr(np.asarray(table[column]).tolist()) for column in table}
     return found
 
 

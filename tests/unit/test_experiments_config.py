@@ -130,7 +130,7 @@ def test_refusals_are_one_sentence(write, text, message):
 
 
 def test_a_missing_file_names_those_that_exist():
-    with pytest.raises(DataError, match="does not exist: there are fiducial, no_wise"):
+    with pytest.raises(DataError, match="does not exist: there are fiducial, "):
         read_experiments(run(["nosuch"]))
 
 

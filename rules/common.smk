@@ -34,6 +34,14 @@ FITS = list(config["sed"]["fits"])
 TARGETS = ["sLd", "sMd", "Td"]
 FOLDS = list(range(config["learning"]["n_folds"]))
 SCALES = config["scales"]
+# What is observed and fitted in one piece: `global`, all galaxies in one table, or the pixels of a
+# galaxy at a scale that the plan includes, `{galaxy}/{scale}`.
+PIXELS = {
+    f"{row['galaxy']}/{row['scale']}": row
+    for row in PLAN
+    if row["included"] and row["scale"] != sample.GLOBAL
+}
+SAMPLES = [*([sample.GLOBAL] if sample.GLOBAL in SCALES else []), *PIXELS]
 
 
 def log_of(name):
@@ -89,8 +97,26 @@ REAL = config["survey"]["source"] == "dustpedia"
 PARITY_FITS = [
     fit
     for fit, settings in config["sed"]["fits"].items()
-    if REAL and "target" in settings["roles"]
+    if REAL and sample.GLOBAL in SCALES and "target" in settings["roles"]
 ]
+
+
+def fitted_bands(wildcards):
+    """Return the bands that a fit sees: of pixels, those whose images reach the common PSF."""
+    bands = configuration.fit_bands(config, wildcards.fit)
+    row = PIXELS.get(wildcards.sample)
+    allowed = row["bands_full"].split(";") if row else bands
+    return [band for band in bands if band in allowed]
+
+
+def tables_at(scale, pattern):
+    """Return the tables of all samples of a scale; `pattern` has the place {sample}."""
+    chosen = [
+        name
+        for name in SAMPLES
+        if (PIXELS[name]["scale"] if name in PIXELS else name) == scale
+    ]
+    return expand(f"{RESULTS}/{pattern}.parquet", sample=chosen)
 
 
 def feature_file(experiment, scale):
@@ -108,13 +134,15 @@ def feature_input(wildcards):
     """Return what a table of features is made of: photometry, the short fit and the targets."""
     settings = FEATURE_VARIANTS[wildcards.variant]
     files = {
-        "photometry": f"{RESULTS}/photometry/{wildcards.scale}.parquet",
-        "short": f"{RESULTS}/sed/{wildcards.scale}/{settings['short']}.parquet",
+        "photometry": tables_at(wildcards.scale, "photometry/{sample}"),
+        "short": tables_at(wildcards.scale, f"sed/{{sample}}/{settings['short']}"),
     }
     if settings["truth"] == experiments.OFFICIAL:
         files["truth"] = downloaded("official")
     else:
-        files["full"] = f"{RESULTS}/sed/{wildcards.scale}/{settings['truth']}.parquet"
+        files["full"] = tables_at(
+            wildcards.scale, f"sed/{{sample}}/{settings['truth']}"
+        )
     return files
 
 
@@ -136,6 +164,7 @@ def caption(name):
 wildcard_constraints:
     galaxy=sample.GALAXY_PATTERN,
     scale=sample.SCALE_PATTERN,
+    sample=f"{sample.GLOBAL}|{sample.GALAXY_PATTERN}/(?:{sample.SCALE_PATTERN})",
     fit="|".join(map(re.escape, FITS)),
     experiment="|".join(map(re.escape, EXPERIMENTS)),
     target="|".join(TARGETS),

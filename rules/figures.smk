@@ -130,7 +130,7 @@ rule tables:
         expand(f"{RESULTS}/metrics/{{experiment}}_galaxies.csv", experiment=EXPERIMENTS),
         expand(f"{RESULTS}/tables/parity_{{fit}}.csv", fit=PARITY_FITS),
         [f"{RESULTS}/tables/parity.csv", f"{RESULTS}/tables/parity_fluxes.csv"]
-        if REAL
+        if PARITY_FITS
         else [],
     message:
         "All tables are in {RESULTS}/tables and {RESULTS}/metrics"

@@ -27,7 +27,7 @@ rule build_features:
 
 rule split_folds:
     input:
-        photometry=f"{RESULTS}/photometry/global.parquet",
+        photometry=expand(f"{RESULTS}/photometry/{{sample}}.parquet", sample=SAMPLES),
         galaxies=f"{RESULTS}/sample/galaxies.csv",
     output:
         f"{RESULTS}/folds.csv",
@@ -128,7 +128,7 @@ rule evaluate:
 rule repeat_folds:
     input:
         features=experiment_features,
-        photometry=f"{RESULTS}/photometry/global.parquet",
+        photometry=expand(f"{RESULTS}/photometry/{{sample}}.parquet", sample=SAMPLES),
         galaxies=f"{RESULTS}/sample/galaxies.csv",
     output:
         f"{RESULTS}/metrics/seeds/{{experiment}}_{{seed}}.csv",

@@ -103,15 +103,15 @@ if (
 
 rule fit_sed:
     input:
-        photometry=f"{RESULTS}/photometry/global.parquet",
+        photometry=f"{RESULTS}/photometry/{{sample}}.parquet",
         grid=GRID,
         engine=ancient(f"{RESULTS}/sed/engine_compiled"),
     output:
-        f"{RESULTS}/sed/global/{{fit}}.parquet",
+        f"{RESULTS}/sed/{{sample}}/{{fit}}.parquet",
     log:
-        log_of("fit_sed/global_{fit}"),
+        log_of("fit_sed/{sample}_{fit}"),
     benchmark:
-        benchmark_of("fit_sed/global_{fit}")
+        benchmark_of("fit_sed/{sample}_{fit}")
     conda:
         "../envs/sed.yaml"
     threads: 8
@@ -119,18 +119,18 @@ rule fit_sed:
         mem_mb=2000,
     params:
         code=code_hash("sed"),
-        bands=lambda wildcards: configuration.fit_bands(config, wildcards.fit),
+        bands=fitted_bands,
         options={key: config["sed"][key] for key in FIT_OPTIONS},
     message:
-        "Fitting the SEDs: {wildcards.fit} fit"
+        "Fitting the SEDs of {wildcards.sample}: {wildcards.fit} fit"
     script:
         "../scripts/fit_sed.py"
 
 
 rule exclusions:
     input:
-        f"{RESULTS}/photometry/global.parquet",
-        expand(f"{RESULTS}/sed/global/{{fit}}.parquet", fit=FITS),
+        expand(f"{RESULTS}/photometry/{{sample}}.parquet", sample=SAMPLES),
+        expand(f"{RESULTS}/sed/{{sample}}/{{fit}}.parquet", sample=SAMPLES, fit=FITS),
         FEATURE_FILES,
     output:
         f"{RESULTS}/sample/exclusions.csv",

@@ -2,7 +2,7 @@
 
 from dustcast.bridge import run
 from dustcast.learning.features import build_features, official_truth
-from dustcast.tables import read_table, write_table
+from dustcast.tables import read_table, stack_tables, write_table
 
 if __name__ == "__main__":
     with run(snakemake) as origin:
@@ -10,9 +10,9 @@ if __name__ == "__main__":
         official = snakemake.input.get("truth")
         full = snakemake.input.get("full")
         features = build_features(
-            read_table(snakemake.input.short),
-            read_table(full) if full else None,
-            read_table(snakemake.input.photometry),
+            stack_tables(map(read_table, snakemake.input.short)),
+            stack_tables(map(read_table, full)) if full else None,
+            stack_tables(map(read_table, snakemake.input.photometry)),
             snakemake.params.bands,
             reference=settings["reference"],
             observed=True,

@@ -17,7 +17,7 @@ if __name__ == "__main__":
             map(read_table, snakemake.input.features), experiment["selection"]
         )
         folds = sample_folds(
-            read_table(snakemake.input.photometry),
+            stack_tables(map(read_table, snakemake.input.photometry)),
             galaxy_table(snakemake.input.galaxies),
             **{**snakemake.params.folds, "seed": seed},
         )

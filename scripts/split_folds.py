@@ -3,12 +3,12 @@
 from dustcast.bridge import run
 from dustcast.learning.folds import sample_folds
 from dustcast.sample import galaxy_table
-from dustcast.tables import read_table, write_table
+from dustcast.tables import read_table, stack_tables, write_table
 
 if __name__ == "__main__":
     with run(snakemake) as origin:
         folds = sample_folds(
-            read_table(snakemake.input.photometry),
+            stack_tables(map(read_table, snakemake.input.photometry)),
             galaxy_table(snakemake.input.galaxies),
             **snakemake.params.settings,
         )

@@ -185,11 +185,13 @@ def collect_exclusions(paths):
 def stack_tables(tables):
     """Return the rows of several tables as one, with units and meta of the first.
 
-    Empty tables are passed over; the others have the same columns.
+    Empty tables are passed over; the others have the same columns. Where all are empty the result
+    is the first that has columns.
     """
     import numpy as np
 
-    tables = [table for table in tables if table.n_rows]
+    tables = list(tables)
+    tables = [table for table in tables if table.n_rows] or [table for table in tables if table][:1]
     if not tables:
         return Table()
     columns = {name: np.concatenate([table[name] for table in tables]) for name in tables[0]}

@@ -8,7 +8,7 @@ import pytest
 from dustcast.sed import engine
 from dustcast.sed.fit import fit_table
 from dustcast.sed.spec import FactorisedGrid, Quantity
-from dustcast.tables import DataError, Table
+from dustcast.tables import DataError, Table, read_table, write_table
 
 BANDS = ("GALEX_FUV", "SDSS_r", "WISE_3.4", "WISE_12", "PACS_100", "SPIRE_250", "SPIRE_500")
 FITTED = [band for band in BANDS if band != "SPIRE_500"]
@@ -279,6 +279,28 @@ def test_an_empty_table_stays_empty():
     fit = fit_table(photometry().rows(np.zeros(20, dtype=bool)), GRID, FITTED, screen())
     assert fit.n_rows == 0
     assert "bayes.dust.mass" in fit
+    assert fit.meta["reason"] == "the photometry table is empty"
+
+
+def test_an_empty_product_is_not_an_error_and_its_reason_goes_on(tmp_path):
+    empty = Table(meta={"reason": "no image of any input band"})
+    write_table(tmp_path / "fit.parquet", fit_table(empty, GRID, FITTED, screen()))
+    fit = read_table(tmp_path / "fit.parquet", required=("id", "bayes.dust.mass", "n_bands"))
+    assert fit.n_rows == 0
+    assert fit.meta["reason"] == "no image of any input band"
+
+
+def test_pixels_that_cannot_be_fitted_share_a_row():
+    table = photometry().rows(np.arange(4))
+    table["galaxy"] = np.full(4, "G0", dtype=object)
+    table["scale"] = np.full(4, "18arcsec", dtype=object)
+    for band in BANDS:
+        table[band] = np.full(4, NAN)
+    fit = fit_table(table, GRID, FITTED, screen())
+    reason = "no flux in a band that the fit sees"
+    assert fit.meta["exclusions"] == [["G0", "", "18arcsec", "fit_sed", reason]]
+    assert fit.meta["reason"] == reason
+    assert fit.n_rows == 0
 
 
 def test_progress_is_told_to_the_end():

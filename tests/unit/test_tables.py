@@ -234,6 +234,8 @@ def test_rows_and_stack_keep_units_and_meta():
     assert list(both["x"]) == [-1, 2, -1, 0, 1, 2]
     assert both.meta == table.meta
     assert tables.stack_tables([]).n_rows == 0
+    none = table.rows(np.zeros(4, dtype=bool))
+    assert list(tables.stack_tables([Table(), none, none])) == list(table)
 
 
 def test_exclusions_are_collected_once(tmp_path):

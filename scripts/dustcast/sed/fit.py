@@ -37,13 +37,15 @@ def fit_table(photometry, grid, bands, options=None, *, progress=None):
         with ``_err`` (standard deviation), ``best.<quantity>``, ``best.<band>``,
         ``best.chi_square``, ``best.reduced_chi_square``, and ``n_bands``. Fluxes are in mJy as
         observed; extensive quantities are the object's own, at its distance. Rows that cannot be
-        fitted are left out and listed in ``meta["exclusions"]``.
+        fitted are left out and listed in ``meta["exclusions"]``; a table that has no rows says why
+        in ``meta["reason"]``.
 
     Raises
     ------
     DataError
         If a band is missing from the table or the grid, ids repeat, or a value is infinite.
     """
+    photometry = _with_columns(photometry, bands)
     _check(photometry, grid, bands)
     n = photometry.n_rows
     flux = np.full((n, len(grid.bands)), np.nan)
@@ -80,13 +82,17 @@ def fit_table(photometry, grid, bands, options=None, *, progress=None):
         engine.NO_BAND: "no flux in a band that the fit sees",
         engine.NO_MODEL: "no model of positive mass fits: negative fluxes dominate",
     }
-    exclusions = [
-        [str(photometry["galaxy"][row]), "", str(photometry["scale"][row]), "fit_sed", reason]
+    # Pixels of a galaxy share a row.
+    exclusions = dict.fromkeys(
+        (str(photometry["galaxy"][row]), "", str(photometry["scale"][row]), "fit_sed", reason)
         for row in np.flatnonzero(~fitted)
         for reason in [reasons[int(result.status[row])]]
-    ]
-    table = Table(columns, units=units, meta={"exclusions": exclusions, "grid": grid.meta})
-    return table.rows(fitted)
+    )
+    meta = {"exclusions": [list(row) for row in exclusions], "grid": grid.meta}
+    if not fitted.any():
+        reason = photometry.meta.get("reason", "the photometry table is empty")
+        meta["reason"] = "; ".join({row[-1]: None for row in exclusions}) or reason
+    return Table(columns, units=units, meta=meta).rows(fitted)
 
 
 def warm_up():
@@ -106,6 +112,15 @@ def warm_up():
     flux = 1e3 * (stellar[:4] + 0.5 * dusty[:4])
     for method in ("pruned", "screen"):
         engine.fit(grid, flux, 0.1 * flux, engine.FitOptions(method=method))
+
+
+def _with_columns(photometry, bands):
+    """Return the table; one without rows gets the columns that it may lack."""
+    if photometry.n_rows:
+        return photometry
+    wanted = (*KEYS, "distance", *(band + end for band in bands for end in ("", "_err")))
+    columns = {name: np.empty(0, dtype=object if name in KEYS else float) for name in wanted}
+    return Table(columns, meta=photometry.meta)
 
 
 def _check(photometry, grid, bands):

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import itertools
 import json
 import os
 import socket
@@ -218,7 +219,6 @@ def read_table(path, required=()):
     DataError
         If the file is missing, cannot be read, or lacks a required column.
     """
-    import numpy as np
     import pyarrow as pa
     import pyarrow.csv
     import pyarrow.parquet
@@ -238,26 +238,78 @@ def read_table(path, required=()):
         else:
             arrow = pa.parquet.read_table(path)
     except (pa.ArrowInvalid, OSError) as fault:
-        reason = str(fault).splitlines()[0].split(". ")[0]
-        raise DataError(
-            f"{path} cannot be read ({reason}): delete it and run again, or fetch it anew"
-        ) from None
+        raise DataError(_unreadable(path, fault)) from None
     missing = [name for name in required if name not in arrow.column_names]
     if missing:
         raise DataError(
             f"{path} lacks the column {', '.join(missing)}: it has {', '.join(arrow.column_names)}"
         )
-    columns = {}
-    for name in arrow.column_names:
-        column = arrow[name]
-        if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
-            columns[name] = np.array(column.to_pylist(), dtype=object)
-        elif pa.types.is_null(column.type):
-            columns[name] = np.full(len(column), np.nan)
-        else:
-            columns[name] = column.to_numpy(zero_copy_only=False)
-    stored = json.loads((arrow.schema.metadata or {}).get(b"dustcast", b"{}"))
-    return Table(columns, units=stored.get("units"), meta=stored.get("meta"))
+    return _from_arrow(arrow)
+
+
+def read_parts(path, n_rows):
+    """Read a parquet table some rows at a time, so that its size does not matter.
+
+    Parameters
+    ----------
+    path : str or Path
+        File that ends in ``.parquet``.
+    n_rows : int
+        Rows of a part; the last may have fewer.
+
+    Yields
+    ------
+    Table
+        At least one part, if need be without rows; each with units and meta of the whole.
+
+    Raises
+    ------
+    DataError
+        If the file is missing or cannot be read.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet
+
+    try:
+        with pa.parquet.ParquetFile(path) as file:
+            schema = file.schema_arrow
+            if not file.metadata.num_rows:
+                yield _from_arrow(schema.empty_table())
+                return
+            for batch in file.iter_batches(n_rows):
+                yield _from_arrow(pa.Table.from_batches([batch], schema))
+    except FileNotFoundError:
+        raise DataError(
+            f"{path} does not exist: check the name, or run the rule that makes it"
+        ) from None
+    except (pa.ArrowInvalid, OSError) as fault:
+        raise DataError(_unreadable(path, fault)) from None
+
+
+def write_parts(path, parts, *, meta):
+    """Write a parquet table from its parts, whole or not at all.
+
+    Parameters
+    ----------
+    path : str or Path
+        File that ends in ``.parquet``.
+    parts : iterable of Table
+        At least one, all with the same columns; units are those of the first. One is held in
+        memory at a time.
+    meta : dict
+        Provenance of the whole, JSON-serialisable.
+    """
+    from pyarrow.parquet import ParquetWriter
+
+    parts = iter(parts)
+    first = next(parts)
+    schema = _to_arrow(first, first.units, meta).schema
+    with (
+        atomic(path) as temporary,
+        ParquetWriter(temporary, schema, compression="zstd") as writer,
+    ):
+        for part in itertools.chain([first], parts):
+            writer.write_table(_to_arrow(part, first.units, meta))
 
 
 def write_table(path, columns, *, units=None, meta=None):
@@ -275,7 +327,6 @@ def write_table(path, columns, *, units=None, meta=None):
         Provenance, JSON-serialisable. A CSV file has no place for units and meta.
     """
     import numpy as np
-    import pyarrow as pa
     import pyarrow.parquet
 
     path = Path(path)
@@ -289,15 +340,46 @@ def write_table(path, columns, *, units=None, meta=None):
         arrays = [np.asarray(columns[name]).tolist() for name in names]
         write_rows(path, zip(*arrays), names)
         return
+    with atomic(path) as temporary:
+        pyarrow.parquet.write_table(_to_arrow(columns, units, meta), temporary, compression="zstd")
+
+
+def _from_arrow(arrow):
+    """Return a pyarrow table as a `Table`."""
+    import numpy as np
+    import pyarrow as pa
+
+    columns = {}
+    for name in arrow.column_names:
+        column = arrow[name]
+        if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
+            columns[name] = np.array(column.to_pylist(), dtype=object)
+        elif pa.types.is_null(column.type):
+            columns[name] = np.full(len(column), np.nan)
+        else:
+            columns[name] = column.to_numpy(zero_copy_only=False)
+    stored = json.loads((arrow.schema.metadata or {}).get(b"dustcast", b"{}"))
+    return Table(columns, units=stored.get("units"), meta=stored.get("meta"))
+
+
+def _to_arrow(columns, units, meta):
+    """Return columns as a pyarrow table that holds units and meta."""
+    import numpy as np
+    import pyarrow as pa
+
     arrays = {}
     for name, column in columns.items():
         column = np.asarray(column)
         text = column.dtype.kind in "OUS"
         arrays[name] = pa.array([str(v) for v in column], pa.string()) if text else column
     stored = json.dumps({"units": units, "meta": meta}, sort_keys=True)
-    arrow = pa.table(arrays).replace_schema_metadata({"dustcast": stored})
-    with atomic(path) as temporary:
-        pa.parquet.write_table(arrow, temporary, compression="zstd")
+    return pa.table(arrays).replace_schema_metadata({"dustcast": stored})
+
+
+def _unreadable(path, fault):
+    """Return the sentence that says that a table cannot be read."""
+    reason = str(fault).splitlines()[0].split(". ")[0]
+    return f"{path} cannot be read ({reason}): delete it and run again, or fetch it anew"
 
 
 def _csv_field(value):

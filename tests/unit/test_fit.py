@@ -1,12 +1,18 @@
 """Fits of a photometry table against sums over all models, written from the definition."""
 
 import math
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from dustcast.sed import engine
-from dustcast.sed.fit import fit_table
+from dustcast.sed import engine, fit
+from dustcast.sed.fit import fit_file, fit_table
 from dustcast.sed.spec import FactorisedGrid, Quantity
 from dustcast.tables import DataError, Table, read_table, write_table
 
@@ -349,3 +355,163 @@ def test_a_band_that_the_grid_lacks_is_refused():
     table["PACS_70"], table["PACS_70_err"] = table["PACS_100"], table["PACS_100_err"]
     with pytest.raises(DataError, match="the grid has no fluxes in PACS_70: add the band to the r"):
         fit_table(table, GRID, [*FITTED, "PACS_70"], screen())
+
+
+# --- Logarithms ----------------------------------------------------------------------------------
+
+
+def test_logarithms_are_those_of_every_model():
+    table = photometry().rows(np.arange(4))
+    found = fit_table(table, GRID, FITTED, screen(error_floor_log=0.0), logs=["stellar.m_star"])
+    mass = GRID.quantities[0].stellar
+    for row in range(4):
+        chi2, scale, _ = by_hand(table, row, FITTED)
+        own = (float(table["distance"][row]) * PARSECS) ** 2
+        weights = [math.exp(-0.5 * (value - min(chi2.values()))) for value in chi2.values()]
+        values = [math.log10(scale[key] * own * mass[key[0]]) for key in chi2]
+        mean, spread = moments(values, weights)
+        assert found["bayes.stellar.m_star_log"][row] == pytest.approx(mean, rel=1e-10)
+        assert found["bayes.stellar.m_star_log_err"][row] == pytest.approx(spread, rel=1e-6)
+
+
+# --- From file to file, in chunks ----------------------------------------------------------------
+
+
+@pytest.fixture
+def file(tmp_path, monkeypatch):
+    """A photometry table on disk that is fitted in chunks of three rows."""
+    monkeypatch.setattr(fit, "CHUNK_ROWS", 3)
+    write_table(tmp_path / "photometry.parquet", photometry())
+    return tmp_path / "photometry.parquet"
+
+
+def chunk_folders(path):
+    return list(path.parent.glob(".*.chunks"))
+
+
+def assert_same_tables(one, two):
+    assert list(one) == list(two)
+    assert one.units == two.units
+    for name in one:
+        np.testing.assert_array_equal(one[name], two[name], err_msg=name)
+
+
+def test_chunks_change_nothing(file):
+    output = file.with_name("fit.parquet")
+    told = []
+    fit_file(file, output, GRID, FITTED, screen(), progress=lambda *news: told.append(news))
+    found, expected = read_table(output), fit_table(photometry(), GRID, FITTED, screen())
+    assert_same_tables(found, expected)
+    assert found.meta.pop("fit")
+    assert found.meta == expected.meta
+    assert told[-1] == (20, 20)
+    assert told == sorted(told)
+    assert not chunk_folders(file)
+
+
+def test_exclusions_of_all_chunks_are_kept(file):
+    table = photometry()
+    for band in BANDS:
+        table[band][[0, 1, 2, 7]] = NAN
+    write_table(file, table)
+    output = file.with_name("fit.parquet")
+    fit_file(file, output, GRID, FITTED, screen())
+    found, expected = read_table(output), fit_table(table, GRID, FITTED, screen())
+    assert [row[0] for row in found.meta["exclusions"]] == ["G0", "G1", "G2", "G7"]
+    assert_same_tables(found, expected)
+    assert "reason" not in found.meta
+
+
+def test_faults_of_late_rows_end_the_fit_before_it_begins(file):
+    write_table(file, broken("id", 19, "G2/global"))
+    with pytest.raises(DataError, match="has the id G2/global twice"):
+        fit_file(file, file.with_name("fit.parquet"), GRID, FITTED, screen())
+    write_table(file, broken("distance", 19, -1.0))
+    with pytest.raises(DataError, match="gives G19 a distance of"):
+        fit_file(file, file.with_name("fit.parquet"), GRID, FITTED, screen())
+    assert not chunk_folders(file)
+
+
+INTERRUPTED = """
+import sys, time
+sys.path[:0] = {paths!r}
+from dustcast.sed import fit
+import test_fit
+fit.CHUNK_ROWS = 3
+def slow(done, total):
+    time.sleep(0.05)
+fit.fit_file({file!r}, {output!r}, test_fit.GRID, test_fit.FITTED, test_fit.screen(), progress=slow)
+"""
+
+
+def kill_in_the_middle(file, output):
+    """Start a fit in another process, kill it after two chunks and return their folder."""
+    paths = [str(Path(__file__).parent), str(Path(fit.__file__).parents[2])]
+    code = INTERRUPTED.format(paths=paths, file=str(file), output=str(output))
+    process = subprocess.Popen([sys.executable, "-c", code])
+    try:
+        limit = time.monotonic() + 120
+        while len(list(file.parent.glob(".*.chunks/0*.parquet"))) < 2:
+            assert process.poll() is None, "the fit ended before it could be killed"
+            assert time.monotonic() < limit
+            time.sleep(0.01)
+    finally:
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    assert not output.exists()
+    (folder,) = chunk_folders(file)
+    return folder
+
+
+def test_a_killed_fit_continues_to_the_same_bytes(file, capsys):
+    output, undisturbed = file.with_name("fit.parquet"), file.with_name("whole.parquet")
+    folder = kill_in_the_middle(file, output)
+    kept = len(list(folder.glob("0*.parquet")))
+    assert 2 <= kept < 7
+    told = []
+    fit_file(file, output, GRID, FITTED, screen(), progress=lambda *news: told.append(news))
+    assert f"continuing: {3 * kept} of 20 rows were fitted before" in capsys.readouterr().out
+    assert told[-1] == (20 - 3 * kept, 20 - 3 * kept)
+    fit_file(file, undisturbed, GRID, FITTED, screen())
+    assert output.read_bytes() == undisturbed.read_bytes()
+    assert not chunk_folders(file)
+
+
+def test_chunks_of_another_fit_are_never_used(file):
+    output = file.with_name("fit.parquet")
+    folder = kill_in_the_middle(file, output)
+    other = screen(additional_error=0.03)
+    fit_file(file, output, GRID, FITTED, other)
+    assert not folder.exists()
+    assert_same_tables(read_table(output), fit_table(photometry(), GRID, FITTED, other))
+
+
+@pytest.mark.parametrize("what", ["photometry", "grid", "bands", "options", "logs", "chunk"])
+def test_key_knows_what_the_fit_depends_on(file, monkeypatch, what):
+    key = fit._key(file, GRID, FITTED, screen(), ())
+    assert key == fit._key(file, make_grid(), list(FITTED), screen(threads=2), ())
+    arguments = {"photometry": file, "grid": GRID, "bands": FITTED, "options": screen(), "logs": ()}
+    if what == "photometry":
+        write_table(file, broken("WISE_12", 3, 7.0))
+    elif what == "chunk":
+        monkeypatch.setattr(fit, "CHUNK_ROWS", 4)
+    else:
+        other = make_grid()
+        other.stellar_flux[3, 2] *= 1.0000001
+        arguments[what] = {
+            "grid": other,
+            "bands": FITTED[1:],
+            "options": screen(tolerance=40.0),
+            "logs": ("stellar.m_star",),
+        }[what]
+    assert fit._key(*arguments.values()) != key
+
+
+def test_a_finished_fit_is_not_made_again(file):
+    output = file.with_name("fit.parquet")
+    fit_file(file, output, GRID, FITTED, screen())
+    stamp = os.stat(output).st_mtime_ns
+    fit_file(file, output, GRID, FITTED, screen())
+    assert os.stat(output).st_mtime_ns == stamp
+    fit_file(file, output, GRID, FITTED, screen(additional_error=0.2))
+    assert os.stat(output).st_mtime_ns != stamp

@@ -238,6 +238,40 @@ def test_rows_and_stack_keep_units_and_meta():
     assert list(tables.stack_tables([Table(), none, none])) == list(table)
 
 
+def test_parts_are_the_whole(tmp_path):
+    table = sample_table()
+    path = tmp_path / "t.parquet"
+    tables.write_table(path, table)
+    parts = list(tables.read_parts(path, 3))
+    assert [part.n_rows for part in parts] == [3, 1]
+    assert all(part.units == table.units and part.meta == table.meta for part in parts)
+    again = tmp_path / "again.parquet"
+    tables.write_parts(again, iter(parts), meta={"whole": True})
+    whole, back = tables.read_table(path), tables.read_table(again)
+    assert list(back) == list(whole)
+    for name in whole:
+        np.testing.assert_array_equal(back[name], whole[name])
+    assert back.units == table.units
+    assert back.meta == {"whole": True}
+
+
+def test_parts_of_an_empty_table_are_one(tmp_path):
+    table = sample_table()
+    path = tmp_path / "t.parquet"
+    tables.write_table(path, table.rows(np.zeros(4, dtype=bool)))
+    (part,) = tables.read_parts(path, 3)
+    assert list(part) == list(table)
+    assert part.n_rows == 0
+
+
+def test_parts_of_what_is_no_table_are_refused(tmp_path):
+    with pytest.raises(DataError, match="does not exist"):
+        next(tables.read_parts(tmp_path / "none.parquet", 3))
+    (tmp_path / "bad.parquet").write_text("no table")
+    with pytest.raises(DataError, match=r"bad.parquet cannot be read .* run again"):
+        next(tables.read_parts(tmp_path / "bad.parquet", 3))
+
+
 def test_exclusions_are_collected_once(tmp_path):
     one, two = tmp_path / "1.parquet", tmp_path / "2.parquet"
     row = ["NGC1", "", "global", "fit_sed", "why"]

@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
+import dataclasses
+import hashlib
+import json
+import shutil
+from pathlib import Path
+
 import numpy as np
 
+from dustcast.provenance import code_hash, versions
 from dustcast.sed import engine
 from dustcast.sed.spec import FactorisedGrid, Quantity
-from dustcast.tables import DataError, Table
+from dustcast.tables import DataError, Table, read_parts, read_table, write_parts, write_table
 from dustcast.units import grid_scale
 
 # Kept of the photometry in a table of fits, so that its rows can be joined and plotted.
 KEYS = ("id", "galaxy", "scale")
 
+# Rows between two checkpoints: a minute of work on one core, and some megabytes of results.
+CHUNK_ROWS = 2048
 
-def fit_table(photometry, grid, bands, options=None, *, progress=None):
+
+def fit_table(photometry, grid, bands, options=None, *, logs=(), progress=None):
     """Fit every row of a photometry table.
 
     Parameters
@@ -27,6 +37,9 @@ def fit_table(photometry, grid, bands, options=None, *, progress=None):
         Bands that the fit sees.
     options : engine.FitOptions, optional
         How models are weighed and counted.
+    logs : sequence of str
+        Quantities of which mean and standard deviation of log10 are wanted too: columns
+        ``bayes.<quantity>_log`` and ``bayes.<quantity>_log_err``.
     progress : callable, optional
         Called as ``progress(done, total)``.
 
@@ -47,6 +60,86 @@ def fit_table(photometry, grid, bands, options=None, *, progress=None):
     """
     photometry = _with_columns(photometry, bands)
     _check(photometry, grid, bands)
+    _check_ids(photometry["id"])
+    prepared = engine.prepare(grid, options, want_log=logs)
+    return _fit(photometry, prepared, bands, progress)
+
+
+def fit_file(photometry, output, grid, bands, options=None, *, logs=(), meta=None, progress=None):
+    """Fit a photometry table of any length from file to file, a chunk of rows at a time.
+
+    Finished chunks are kept in a folder beside the output, whose name holds a hash of all that
+    the result depends on. A fit that was interrupted continues there, one of anything else never
+    uses them, and they go when the output is in place. The output is the same, byte for byte,
+    however often the work was interrupted.
+
+    Parameters
+    ----------
+    photometry, output : str or Path
+        Parquet tables, in and out; their columns are those of `fit_table`. If the output is
+        already there and was made of the same, nothing is done.
+    grid, bands, options, logs
+        See `fit_table`.
+    meta : dict, optional
+        Provenance for the output.
+    progress : callable, optional
+        Called as ``progress(done, total)`` with the number of rows of this call: those that were
+        fitted before an interruption do not count.
+
+    Raises
+    ------
+    DataError
+        As `fit_table`; the whole table is checked before the first fit.
+    """
+    photometry, output = Path(photometry), Path(output)
+    options = options or engine.FitOptions()
+    ids, chunks = [], 0
+    for part in read_parts(photometry, CHUNK_ROWS):
+        _check(_with_columns(part, bands), grid, bands)
+        ids.extend(part.get("id", ()))
+        chunks += 1
+    _check_ids(ids)
+
+    key = _key(photometry, grid, bands, options, logs)
+    if output.is_file() and next(read_parts(output, 1)).meta.get("fit") == key:
+        return
+    folder = output.with_name(f".{output.name}.{key}.chunks")
+    for stale in output.parent.glob(f".{output.name}.*.chunks"):
+        if stale != folder:
+            shutil.rmtree(stale)
+    paths = [folder / f"{number:06d}.parquet" for number in range(chunks)]
+    waiting = {number for number, path in enumerate(paths) if not path.is_file()}
+    total = sum(min(CHUNK_ROWS, len(ids) - number * CHUNK_ROWS) for number in waiting)
+    if len(waiting) < chunks:
+        print(f"continuing: {len(ids) - total} of {len(ids)} rows were fitted before", flush=True)
+    prepared = engine.prepare(grid, options, want_log=logs) if waiting else None
+    before = 0
+    for number, part in enumerate(read_parts(photometry, CHUNK_ROWS)):
+        if number not in waiting:
+            continue
+        tell = None
+        if progress is not None:
+
+            def tell(done, _, before=before):
+                progress(before + done, total)
+
+        part = _with_columns(part, bands)
+        write_table(paths[number], _fit(part, prepared, bands, tell))
+        before += part.n_rows
+
+    whole = dict(meta or {}) | {"grid": grid.meta, "fit": key}
+    metas = [next(read_parts(path, 1)).meta for path in paths]
+    exclusions = dict.fromkeys(tuple(row) for part in metas for row in part["exclusions"])
+    whole["exclusions"] = [list(row) for row in exclusions]
+    if all("reason" in part for part in metas):
+        whole["reason"] = "; ".join({part["reason"]: None for part in metas})
+    write_parts(output, map(read_table, paths), meta=whole)
+    shutil.rmtree(folder)
+
+
+def _fit(photometry, prepared, bands, progress):
+    """Fit the rows of a table that was checked."""
+    grid = prepared.grid
     n = photometry.n_rows
     flux = np.full((n, len(grid.bands)), np.nan)
     error = np.full((n, len(grid.bands)), np.nan)
@@ -54,7 +147,7 @@ def fit_table(photometry, grid, bands, options=None, *, progress=None):
         column = grid.bands.index(band)
         flux[:, column] = photometry[band]
         error[:, column] = photometry[f"{band}_err"]
-    result = engine.fit(grid, flux, error, options, progress=progress)
+    result = prepared.fit(flux, error, progress=progress)
 
     scale = grid_scale(np.asarray(photometry["distance"], dtype=float))
     columns = {key: photometry[key] for key in KEYS}
@@ -67,6 +160,9 @@ def fit_table(photometry, grid, bands, options=None, *, progress=None):
         columns[f"best.{name}"] = result.best_quantity(grid, name) * own
         for prefix, suffix in (("bayes", ""), ("bayes", "_err"), ("best", "")):
             units[f"{prefix}.{name}{suffix}"] = quantity.unit
+        if name in prepared.want_log:
+            columns[f"bayes.{name}_log"] = result.log_mean[:, index] + np.log10(own)
+            columns[f"bayes.{name}_log_err"] = result.log_std[:, index]
     best_flux = result.best_flux(grid)
     for index, band in enumerate(grid.bands):
         columns[f"bayes.{band}"] = result.band_mean[:, index]
@@ -133,9 +229,6 @@ def _check(photometry, grid, bands):
     strange = [band for band in bands if band not in grid.bands]
     if strange:
         raise DataError(f"the grid has no fluxes in {strange[0]}: add the band to the run")
-    unique, counts = np.unique(np.asarray(photometry["id"], dtype=str), return_counts=True)
-    if np.any(counts > 1):
-        raise DataError(f"{where} has the id {unique[counts > 1][0]} twice: remove one row")
     distance = np.asarray(photometry["distance"], dtype=float)
     wrong = ~(distance > 0) | ~np.isfinite(distance)
     if wrong.any():
@@ -153,3 +246,38 @@ def _check(photometry, grid, bands):
                     f"{where} has an infinite {name} for {photometry['id'][row]}: leave the field "
                     "empty if the flux is missing"
                 )
+
+
+def _check_ids(ids):
+    """Raise `DataError` if an id stands twice."""
+    unique, counts = np.unique(np.asarray(ids, dtype=str), return_counts=True)
+    if np.any(counts > 1):
+        raise DataError(
+            f"the photometry table has the id {unique[counts > 1][0]} twice: remove one row"
+        )
+
+
+def _key(photometry, grid, bands, options, logs):
+    """Return a hash of all that a fit of a file depends on."""
+    digest = hashlib.sha256()
+    with open(photometry, "rb") as handle:
+        digest.update(hashlib.file_digest(handle, "sha256").digest())
+    arrays = [grid.stellar_flux, grid.luminosity, grid.dust_flux]
+    arrays += [part for q in grid.quantities for part in (q.stellar, q.dust) if part is not None]
+    for array in arrays:
+        digest.update(np.ascontiguousarray(array))
+    # The number of threads changes no result.
+    settings = {k: v for k, v in dataclasses.asdict(options).items() if k != "threads"}
+    others = [
+        grid.bands,
+        [(q.name, q.power, q.stellar is None, q.dust is None) for q in grid.quantities],
+        grid.meta,
+        list(bands),
+        settings,
+        list(logs),
+        CHUNK_ROWS,
+        code_hash("sed"),
+        versions("numpy", "scipy", "numba", "pyarrow"),
+    ]
+    digest.update(json.dumps(others, sort_keys=True, default=str).encode())
+    return digest.hexdigest()[:16]

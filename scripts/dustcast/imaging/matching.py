@@ -1,0 +1,340 @@
+"""Kernels that bring images from one PSF to another: found, or made, and checked.
+
+A kernel is used only if the source PSF convolved with it is the target PSF within limits.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+
+from dustcast.imaging.psf import find_psf
+from dustcast.sample import LARGEST_PSF_EXCESS
+from dustcast.tables import DataError, read_csv
+
+KERNEL_NAMES = Path(__file__).resolve().parents[3] / "resources" / "psfs" / "aniano.csv"
+
+# Limits of the check: residual over the target's peak, encircled energy, and the negative part of
+# the kernel, which goes with the noise that it amplifies.
+LARGEST_RESIDUAL = 0.01
+LARGEST_ENERGY_ERROR = 0.02
+LARGEST_NEGATIVE = 1.0
+
+# A kernel reaches this many widths of its target: beyond lie 3% to 6% of a SPIRE beam's energy.
+REACH_FWHM = 5.0
+# Its own pixel resolves the target this finely, or the source if that is coarser.
+STEPS_A_TARGET, STEPS_A_SOURCE = 12.0, 5.0
+# Wiener regularisations, in shares of the source's peak power: the strongest that leaves this share
+# of the limits is taken, because a weaker one amplifies noise.
+REGULARIZATIONS = (1e-2, 3e-3, 1e-3, 3e-4, 1e-4, 3e-5, 1e-5)
+WANTED = 0.5
+# Frequencies at which a kernel passes less than this may be left out.
+PASSED_NOTHING = 1e-4
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """A convolution kernel on a grid of its own.
+
+    Attributes
+    ----------
+    values : ndarray of shape (n, n)
+        Odd n, sum 1, centred.
+    step : float
+        Pixel size in arcsec.
+    origin : str
+        ``wiener``, ``identity``, or the name of a file.
+    residual : float
+        Largest difference between convolved source and target, over the target's peak.
+    energy_error : float
+        Largest difference of their encircled energies.
+    """
+
+    values: np.ndarray
+    step: float
+    origin: str
+    residual: float = math.nan
+    energy_error: float = math.nan
+
+    @property
+    def is_identity(self):
+        """Whether images are left as they are."""
+        return self.origin == "identity"
+
+    @property
+    def reach(self):
+        """Distance in arcsec from the centre to the edge."""
+        return self.step * (len(self.values) // 2)
+
+    @property
+    def error(self):
+        """The larger of residual and energy error, each in units of its limit."""
+        return max(self.residual / LARGEST_RESIDUAL, self.energy_error / LARGEST_ENERGY_ERROR)
+
+    @property
+    def negative(self):
+        """Sum of the weights below 0, without its sign."""
+        return float(-self.values.clip(max=0).sum())
+
+    def highest_frequency(self):
+        """Return the frequency, per arcsec, beyond which the kernel passes nothing."""
+        import scipy.fft
+
+        n = scipy.fft.next_fast_len(2 * len(self.values))
+        passed = np.abs(scipy.fft.rfft2(self.values, s=(n, n)))
+        fy, fx = scipy.fft.fftfreq(n, self.step), scipy.fft.rfftfreq(n, self.step)
+        beyond = np.hypot(fy[:, None], fx)[passed > PASSED_NOTHING]
+        return float(beyond.max())
+
+    def sampled(self, step_y, step_x):
+        """Return the kernel's weights on the pixels of an image, of sum 1.
+
+        Parameters
+        ----------
+        step_y, step_x : float
+            Pixel size of the image in arcsec along its rows and columns.
+
+        Returns
+        -------
+        ndarray
+            Odd shape. Where the image's pixel cannot follow the kernel, weights are means over
+            pixels, else values at their centres: a mean would broaden the kernel.
+        """
+        from scipy import ndimage
+
+        axes = []
+        for step in (step_y, step_x):
+            half = math.ceil(self.reach / step)
+            axes.append(np.arange(-half, half + 1) * step)
+        frequency = math.hypot(0.5 / step_y, 0.5 / step_x)
+        means = max(step_y, step_x) > 3 * self.step and frequency < self.highest_frequency() / 2
+        points = 5 if means else 1
+        inner = (np.arange(points) - points // 2) / points
+        rows, columns = (
+            (axis[:, None] + inner * step).ravel() / self.step + len(self.values) // 2
+            for axis, step in zip(axes, (step_y, step_x))
+        )
+        grid = np.meshgrid(rows, columns, indexing="ij")
+        weights = ndimage.map_coordinates(self.values, grid, order=5, mode="constant", cval=0.0)
+        weights = weights.reshape(len(axes[0]), points, len(axes[1]), points).mean(axis=(1, 3))
+        return weights / weights.sum()
+
+
+IDENTITY = Kernel(np.ones((1, 1)), 1.0, "identity", 0.0, 0.0)
+
+
+def find_kernel(band, target, *, pixel, folder=None):
+    """Return the kernel that brings a band's image to a target PSF.
+
+    Parameters
+    ----------
+    band : str
+        Band of the image.
+    target : str
+        Target PSF: a band or ``Gauss_{fwhm}``.
+    pixel : float
+        Pixel size of the image in arcsec.
+    folder : str or Path, optional
+        Folder of kernels of Aniano et al. (2011), looked into first.
+
+    Returns
+    -------
+    Kernel
+        The identity for the target band itself, for a band that is wider than the target by a
+        few percent (`LARGEST_PSF_EXCESS`), and for one so little narrower that the kernel would
+        be narrower than the image's pixel.
+
+    Raises
+    ------
+    DataError
+        If the target is narrower than the band, or no kernel passes the check.
+    """
+    if band == target:
+        return IDENTITY
+    source_fwhm, target_fwhm = find_psf(band).fwhm, find_psf(target).fwhm
+    if source_fwhm > LARGEST_PSF_EXCESS * target_fwhm:
+        raise DataError(
+            f'the PSF of {band} ({source_fwhm:.2f}") is wider than the target {target} '
+            f'({target_fwhm:.2f}"): leave the band out or choose a wider target'
+        )
+    if target_fwhm**2 - source_fwhm**2 < pixel**2:
+        return IDENTITY
+    path = kernel_file(folder, band, target) if folder else None
+    return read_kernel(path, band, target) if path else make_kernel(band, target)
+
+
+def make_kernel(source, target, *, reach=None):
+    """Return the Wiener kernel from one PSF to another.
+
+    Parameters
+    ----------
+    source, target : str
+        Names of PSFs.
+    reach : float, optional
+        Distance in arcsec from the centre to the edge.
+
+    Raises
+    ------
+    DataError
+        If it does not pass the check.
+    """
+    from photutils.psf_matching import make_wiener_kernel
+
+    narrow, wide = find_psf(source), find_psf(target)
+    reach = reach or REACH_FWHM * wide.fwhm
+    step = max(wide.fwhm / STEPS_A_TARGET, narrow.fwhm / STEPS_A_SOURCE)
+    half = math.ceil(reach / step)
+    # A second reach around keeps what the transform wraps around away from the kernel.
+    n = 4 * half + 1
+    source_image, target_image = (
+        _padded(psf.image(step, 2 * half + 1), n) for psf in (narrow, wide)
+    )
+    inner = slice(half, 3 * half + 1)
+    tried = []
+    for regularization in REGULARIZATIONS:
+        values = make_wiener_kernel(source_image, target_image, regularization=regularization)
+        kernel = Kernel(_tapered(values[inner, inner]), step, "wiener")
+        residual, energy_error = mismatch(kernel, source, target)
+        tried.append(Kernel(kernel.values, step, "wiener", residual, energy_error))
+        if tried[-1].error <= WANTED:
+            break
+    best = min(tried, key=lambda kernel: kernel.error)
+    return _accepted(best, f"the kernel made from {source} to {target}")
+
+
+def _padded(image, n):
+    """Return a centred image with zeros around it."""
+    return np.pad(image, (n - len(image)) // 2)
+
+
+def _tapered(values):
+    """Return a kernel that ends smoothly on the inscribed circle, of sum 1."""
+    half = len(values) // 2
+    axis = np.arange(-half, half + 1) / half
+    radius = np.hypot(axis[:, None], axis)
+    taper = 0.5 * (1 + np.cos(np.pi * np.clip((radius - 0.9) / 0.1, 0, 1)))
+    values = values * taper
+    return values / values.sum()
+
+
+@lru_cache(maxsize=1)
+def kernel_names():
+    """Return the names of bands in the files of Aniano et al. (2011)."""
+    return {row["band"]: row["name"] for row in read_csv(KERNEL_NAMES, required=("band", "name"))}
+
+
+def kernel_file(folder, band, target):
+    """Return the file of a published kernel, the one of higher resolution first; None without."""
+    names = kernel_names()
+    start, end = names.get(band), names.get(target, target)
+    for resolution in ("HiRes", "LoRes"):
+        for suffix in (".fits", ".fits.gz"):
+            path = Path(folder) / f"Kernel_{resolution}_{start}_to_{end}{suffix}"
+            if start and path.is_file():
+                return path
+    return None
+
+
+def read_kernel(path, source, target):
+    """Read a kernel file: recentred on its peak, of sum 1, cut to what its target needs.
+
+    Parameters
+    ----------
+    path : str or Path
+        FITS file whose header has CD1_1 or CDELT1 in degrees.
+    source, target : str
+        Names of the PSFs between which it leads.
+
+    Returns
+    -------
+    Kernel
+
+    Raises
+    ------
+    DataError
+        If the file cannot be read, has no pixel size, pixels that are not square, no clear peak,
+        or does not pass the check.
+    """
+    from astropy.io import fits
+
+    path = Path(path)
+    try:
+        with fits.open(path, memmap=False) as hdus:
+            values, header = hdus[0].data, hdus[0].header
+    except (OSError, IndexError, TypeError, ValueError) as fault:
+        raise DataError(f"{path} is not a kernel ({fault}): fetch it anew") from None
+    if values is None or values.ndim != 2 or not np.all(np.isfinite(values)):
+        raise DataError(f"{path} is not a kernel: an image of finite numbers is needed")
+    steps = [abs(header.get(f"CD{k}_{k}", header.get(f"CDELT{k}", 0.0))) * 3600 for k in (1, 2)]
+    if not steps[0] > 0 or abs(steps[1] / steps[0] - 1) > 1e-3:
+        raise DataError(
+            f"{path}: CD1_1, CD2_2 (or CDELT1, CDELT2) must give one pixel size in degrees"
+        )
+    # The reference pixel of the published files is off by one: the peak tells the centre.
+    centre = np.unravel_index(np.argmax(values), values.shape)
+    room = min(min(c, n - 1 - c) for c, n in zip(centre, values.shape))
+    half = math.ceil(REACH_FWHM * find_psf(target).fwhm / steps[0])
+    if room < min(half, 0.4 * min(values.shape)):
+        raise DataError(
+            f"{path}: the peak at pixel {centre[1] + 1}, {centre[0] + 1} is not near the centre: "
+            "recentre the kernel"
+        )
+    half = min(half, room)
+    window = tuple(slice(c - half, c + half + 1) for c in centre)
+    weights = _tapered(values[window].astype(float))
+    residual, energy_error = mismatch(Kernel(weights, steps[0], path.name), source, target)
+    return _accepted(Kernel(weights, steps[0], path.name, residual, energy_error), str(path))
+
+
+def _accepted(kernel, where):
+    """Return a kernel that passes the check; raise `DataError` for one that does not."""
+    if kernel.error > 1 or kernel.negative > LARGEST_NEGATIVE:
+        raise DataError(
+            f"{where} leaves a residual of {kernel.residual:.2%} of the peak and "
+            f"{kernel.energy_error:.2%} of encircled energy, and has a negative part of "
+            f"{kernel.negative:.2f} (limits {LARGEST_RESIDUAL:.0%}, {LARGEST_ENERGY_ERROR:.0%} and "
+            f"{LARGEST_NEGATIVE:g}): use a wider target, or another kernel"
+        )
+    return kernel
+
+
+def mismatch(kernel, source, target):
+    """Compare the source PSF convolved with a kernel to the target PSF.
+
+    Returns
+    -------
+    residual : float
+        Largest difference over the target's peak.
+    energy_error : float
+        Largest difference of the encircled energies.
+    """
+    from scipy.signal import fftconvolve
+
+    n = len(kernel.values)
+    # The source may be finer than the kernel's pixel: its image is a mean over pixels, and so is
+    # the target's, which leaves the comparison unchanged.
+    found = fftconvolve(kernel.values, find_psf(source).image(kernel.step, n), mode="same")
+    return compare(found, find_psf(target).image(kernel.step, n))
+
+
+def compare(found, expected):
+    """Return the largest difference over the peak, and that of the encircled energies.
+
+    Parameters
+    ----------
+    found, expected : ndarray of shape (n, n)
+        Centred PSFs on one grid. Both are compared with sum 1 within the inscribed circle.
+    """
+    n = len(expected)
+    axis = np.arange(n) - n // 2
+    radius = np.hypot(axis[:, None], axis)
+    inside = radius <= n // 2
+    found, expected = (image * inside / image[inside].sum() for image in (found, expected))
+    residual = float(np.abs(found - expected).max() / expected.max())
+    order = np.argsort(radius[inside])
+    energies = [np.cumsum(image[inside][order]) for image in (found, expected)]
+    return residual, float(np.abs(energies[0] - energies[1]).max())

@@ -68,7 +68,7 @@ rule train:
     params:
         code=code_hash("learning"),
         experiment=lambda wildcards: EXPERIMENTS[wildcards.experiment],
-        settings=lambda wildcards: config["learning"]["settings"].get(
+        settings=lambda wildcards: EXPERIMENTS[wildcards.experiment]["settings"].get(
             wildcards.regressor, {}
         ),
         seed=config["learning"]["seed"],
@@ -143,7 +143,6 @@ rule repeat_folds:
     params:
         code=code_hash("learning"),
         experiment=lambda wildcards: EXPERIMENTS[wildcards.experiment],
-        settings=config["learning"]["settings"],
         folds=FOLD_SETTINGS,
         n_bootstrap=config["learning"]["n_bootstrap"],
     message:

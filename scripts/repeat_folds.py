@@ -24,7 +24,7 @@ if __name__ == "__main__":
         count = progress(len(experiment["regressors"]), "regressors")
         parts = []
         for regressor in experiment["regressors"]:
-            settings = snakemake.params.settings.get(regressor, {})
+            settings = experiment["settings"].get(regressor, {})
             parts.append(
                 cross_validate(
                     features, folds, regressor, settings=settings, seed=seed, feature_names=inputs

@@ -13,7 +13,7 @@ OFFICIAL = "official"
 # Keys of an experiment that change the table of features, and those that choose from it.
 FEATURE_KEYS = ("short", "truth", "reference", "w1")
 SELECTION_KEYS = ("drop_bands", "observed", "scales", "log_scale")
-OTHER_KEYS = ("description", "regressors", "fold_seeds")
+OTHER_KEYS = ("description", "regressors", "fold_seeds", "settings")
 W1_KINDS = ("surface_brightness", "luminosity")
 LISTS = {"drop_bands": str, "scales": str, "regressors": str, "fold_seeds": int}
 SWITCHES = ("observed", "log_scale")
@@ -31,6 +31,7 @@ def read_experiments(config):
     -------
     dict of str to dict
         By name, defaults filled in: `FEATURE_KEYS`, `regressors`, `fold_seeds`, `description`,
+        `settings` (of each regressor that has any; those of the run where the file says nothing),
         `selection` (what `dustcast.learning.experiments.select_features` takes) and `features`
         (folder of its feature tables, with a slash; empty for those of the run).
 
@@ -53,6 +54,7 @@ def read_experiments(config):
             "description": content.get("description", ""),
             "regressors": content.get("regressors", config["learning"]["regressors"]),
             "fold_seeds": content.get("fold_seeds", config["learning"]["fold_seeds"]),
+            "settings": config["learning"]["settings"] | content.get("settings", {}),
             "selection": {key: content[key] for key in SELECTION_KEYS if key in content},
             "features": "" if features == defaults else f"{name}/",
         }
@@ -83,6 +85,12 @@ def _check_form(name, content):
             if not all(type(item) is kind for item in items):
                 what = "names" if kind is str else "whole numbers"
                 raise DataError(f"{name}: {key} is {value!r}: a list of {what} is needed")
+        elif key == "settings":
+            if not (isinstance(value, dict) and all(isinstance(v, dict) for v in value.values())):
+                raise DataError(
+                    f"{name}: settings is {value!r}: a mapping of regressors to their settings is "
+                    "needed"
+                )
         elif not isinstance(value, bool if key in SWITCHES else str):
             needed = "true or false" if key in SWITCHES else "a text"
             raise DataError(f"{name}: {key} is {value!r}: {needed} is needed")

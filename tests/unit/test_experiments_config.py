@@ -71,6 +71,7 @@ def test_defaults_come_from_the_run(write):
         "description": "",
         "regressors": ["xgboost"],
         "fold_seeds": [7],
+        "settings": {},
         "selection": {},
         "features": "",
     }
@@ -94,6 +95,12 @@ def test_what_a_file_says_comes_first(write):
     }
 
 
+def test_settings_of_a_regressor_replace_those_of_the_run(write):
+    of_run = {"svr": {"n_inner": 3}, "random_forest": {"parameters": {"max_samples": 0.5}}}
+    experiment = write("settings: {random_forest: {n_inner: 4}}\n", settings=of_run)
+    assert experiment["settings"] == {"svr": {"n_inner": 3}, "random_forest": {"n_inner": 4}}
+
+
 def test_what_only_selects_uses_the_tables_of_the_run(write):
     assert write("drop_bands: [WISE_12]\nshort: short\ntruth: official\n")["features"] == ""
 
@@ -111,6 +118,8 @@ def test_what_only_selects_uses_the_tables_of_the_run(write):
         ("regressors: random_forest", "a list of names is needed"),
         ("fold_seeds: [a]", "a list of whole numbers is needed"),
         ("fold_seeds: [true]", "a list of whole numbers is needed"),
+        ("settings: 3", "settings is 3: a mapping of regressors to their settings is needed"),
+        ("settings: {svr: 3}", "a mapping of regressors to their settings is needed"),
         ("observed: 1", "observed is 1: true or false is needed"),
         ("log_scale: [a]", "true or false is needed"),
         ("truth: 5", "truth is 5: a text is needed"),

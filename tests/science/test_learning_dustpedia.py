@@ -7,8 +7,6 @@ The data are public and named in docs; DUSTCAST_DATA is the folder that holds th
 
 import csv
 import gzip
-import os
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -21,7 +19,6 @@ from dustcast.tables import Table
 
 pytestmark = pytest.mark.science
 
-DATA = Path(os.environ.get("DUSTCAST_DATA", Path(__file__).parents[2] / "../shared/data"))
 BANDS = {
     "GALEX_FUV": "FUV",
     "GALEX_NUV": "NUV",
@@ -47,8 +44,6 @@ SEEDS = range(123, 128)
 
 
 def rows_of(path, **options):
-    if not path.is_file():
-        pytest.skip(f"{path.name} is not under DUSTCAST_DATA ({DATA.name}): see docs for the data")
     opener = gzip.open if path.suffix == ".gz" else open
     with opener(path, "rt", newline="") as handle:
         return list(csv.DictReader(handle, **options))
@@ -59,12 +54,12 @@ def number(text):
 
 
 @pytest.fixture(scope="module")
-def tables():
+def tables(data):
     """Return short fit, photometry and truth of the 714 galaxies, in the order of the fit."""
-    fit = rows_of(DATA / "cigale/short/results.txt.gz", delimiter=" ")
+    fit = rows_of(data / "cigale/short/results.txt.gz", delimiter=" ")
     # Blanks matter: an empty field is a missing flux.
-    observed = rows_of(DATA / "cigale/short/dustpedia_fluxes_short.mag", delimiter=" ")
-    folder = DATA / "dustpedia"
+    observed = rows_of(data / "cigale/short/dustpedia_fluxes_short.mag", delimiter=" ")
+    folder = data / "dustpedia"
     official = rows_of(folder / "dustpedia_cigale_results_final_version.csv")
     catalogue = rows_of(folder / "DustPedia_HyperLEDA_Herschel.csv")
     apertures = rows_of(folder / "CAAPR_Aperture_Table.csv")

@@ -2,7 +2,6 @@
 
 import gzip
 import os
-from pathlib import Path
 
 import astropy.units as u
 import numpy as np
@@ -14,17 +13,13 @@ from dustcast.sed import dust
 from dustcast.sed.filters import curve_table, load_curves, projection
 from dustcast.tables import DataError
 
-DATA = Path(os.environ.get("DUSTCAST_DATA", "../shared/data"))
 # DustTemplates are per W and kg.
 SUN = (constants.L_sun / constants.M_sun).to_value(u.W / u.kg)
 
 
 @pytest.fixture
-def themis_data():
-    folder = DATA / "themis"
-    if not folder.is_dir():
-        pytest.skip(f"no THEMIS tables at {folder}: set DUSTCAST_DATA to the test data")
-    return folder
+def themis_data(data):
+    return data / "themis"
 
 
 @pytest.fixture
@@ -161,11 +156,9 @@ def test_refuses_damaged_themis_files(made, kind, message):
 
 
 @pytest.fixture(scope="module")
-def best():
+def best(data):
     """Return the columns of the best models of CIGALE's fits that have dust."""
-    path = DATA / "cigale" / "full" / "results.txt.gz"
-    if not path.is_file():
-        pytest.skip(f"no CIGALE results at {path}: set DUSTCAST_DATA to the test data")
+    path = data / "cigale" / "full" / "results.txt.gz"
     table = pyarrow.csv.read_csv(path, parse_options=pyarrow.csv.ParseOptions(delimiter=" "))
     columns = {
         name.removeprefix("best.").removeprefix("dust."): table[name].to_numpy()
@@ -186,9 +179,9 @@ def test_themis_gives_the_dust_masses_of_cigale(themis_data, best):
 
 
 @pytest.mark.parametrize("band", ["PACS_160", "Spitzer_160", "SPIRE_250", "SPIRE_350"])
-def test_far_infrared_fluxes_are_cigale_s(themis_data, best, band):
+def test_far_infrared_fluxes_are_cigale_s(data, themis_data, best, band):
     """Curves, pivot convention and distance; stars and gas add under 0.1% for most galaxies."""
-    curves = load_curves([band], DATA / "filters")
+    curves = load_curves([band], data / "filters")
     templates = dust.load_themis(themis_data)
     spectrum = templates.spectrum(best["qhac"], best["umin"], best["gamma"])
     flux = spectrum @ projection(curves, templates.wavelength_nm)

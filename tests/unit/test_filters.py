@@ -1,8 +1,5 @@
 """Transmission curves: pivot wavelengths of the paper, exact integrals, refusals."""
 
-import os
-from pathlib import Path
-
 import numpy as np
 import pytest
 
@@ -11,17 +8,14 @@ from dustcast.sed import filters
 from dustcast.sed.filters import Filter, band_flux, curve_table, load_curves
 from dustcast.tables import DataError
 
-DATA = Path(os.environ.get("DUSTCAST_DATA", "../shared/data"))
 C = 299792458.0
 TEN_PC = 10 * 3.0856775814913673e16
 DEFAULT_BANDS = [band for band, row in curve_table().items() if row["default"]]
 
 
-def cigale_curves():
-    folder = DATA / "filters"
-    if not folder.is_dir():
-        pytest.skip(f"no CIGALE curves at {folder}: set DUSTCAST_DATA to the test data")
-    return load_curves(list(curve_table()), folder)
+@pytest.fixture(scope="module")
+def cigale_curves(data):
+    return load_curves(list(curve_table()), data / "filters")
 
 
 def write_curve(folder, name="FUV", kind="photon", rows=((1000, 0), (1500, 1), (2000, 0))):
@@ -42,18 +36,17 @@ def test_default_pivots_agree_with_the_paper_or_say_why_not(band):
         assert not row["note"], f"{band} is {ratio:.4f} of Table 1: its note is out of date"
 
 
-def test_cigale_pivots_agree_with_the_paper():
-    for band, curve in cigale_curves().items():
+def test_cigale_pivots_agree_with_the_paper(cigale_curves):
+    for band, curve in cigale_curves.items():
         if band in bands_of("input", "target"):
             stated = band_table()[band].pivot_um
             assert curve.pivot_nm / 1e3 == pytest.approx(stated, rel=0.01), band
 
 
-def test_default_pivots_are_cigale_s_but_for_sdss():
-    expected = cigale_curves()
+def test_default_pivots_are_cigale_s_but_for_sdss(cigale_curves):
     for band, curve in load_curves(DEFAULT_BANDS).items():
         tolerance = 0.023 if band in ("SDSS_g", "SDSS_r", "SDSS_i", "SDSS_z") else 0.007
-        assert curve.pivot_nm == pytest.approx(expected[band].pivot_nm, rel=tolerance), band
+        assert curve.pivot_nm == pytest.approx(cigale_curves[band].pivot_nm, rel=tolerance), band
 
 
 def test_pivot_agrees_with_the_package_that_has_the_curves():

@@ -23,8 +23,6 @@ from dustcast.sed.templates import (
 )
 from dustcast.tables import DataError
 
-DATA = Path(os.environ.get("DUSTCAST_DATA", "../shared/data"))
-
 
 @pytest.fixture(scope="module")
 def ssp():
@@ -295,12 +293,11 @@ def test_resources_are_what_their_readme_lists():
 # --- Against the source and against CIGALE -----------------------------------------------------
 
 
-def test_bands_are_those_of_full_resolution(wheel, ssp):
+def test_bands_are_those_of_full_resolution(data, wheel, ssp):
     """Every band of every metallicity and age within 0.3%; measured 0.021% at most."""
     curves = load_curves([band for band, row in curve_table().items() if row["default"]])
-    if (DATA / "filters").is_dir():
-        cigale = load_curves(list(curve_table()), DATA / "filters")
-        curves |= {f"cigale {band}": curve for band, curve in cigale.items()}
+    cigale = load_curves(list(curve_table()), data / "filters")
+    curves |= {f"cigale {band}": curve for band, curve in cigale.items()}
     to_bands = projection(curves, ssp.wavelength_nm)
     with templates.open_grid(wheel, "bc03_miles_stellar_grids.fits") as grids:
         wavelength = np.array(grids["WAVELENGTHS_AA"].data, dtype=float) / 10
@@ -341,11 +338,9 @@ def test_shipped_tables_are_what_the_source_gives(wheel, tmp_path):
 
 
 @pytest.fixture(scope="module")
-def cigale():
+def cigale(data):
     """Return ratios of our composites to the best models of CIGALE's fits, by quantity."""
-    path = DATA / "cigale" / "full" / "results.txt.gz"
-    if not path.is_file():
-        pytest.skip(f"no CIGALE results at {path}: set DUSTCAST_DATA to the test data")
+    path = data / "cigale" / "full" / "results.txt.gz"
     table = pyarrow.csv.read_csv(path, parse_options=pyarrow.csv.ParseOptions(delimiter=" "))
     best = {
         name.removeprefix("best."): table[name].to_numpy()

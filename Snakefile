@@ -4,6 +4,7 @@
 #
 # Data flow from top to bottom of the includes: who is observed, photometry, model fits, learning,
 # figures. README.md says what a run makes, config/README.md what can be configured.
+import math
 import re
 import sys
 from pathlib import Path
@@ -20,6 +21,7 @@ if not config:
 
 include: "rules/common.smk"
 include: "rules/sample.smk"
+include: "rules/images.smk"
 include: "rules/mock.smk"
 include: "rules/sed.smk"
 include: "rules/learning.smk"

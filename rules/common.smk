@@ -93,12 +93,79 @@ FEATURE_FILES = [
 ]
 
 REAL = config["survey"]["source"] == "dustpedia"
+MOCK = config["survey"]["source"] == "mock"
 # Fits that see the far-infrared, which the official results speak of.
 PARITY_FITS = [
     fit
     for fit, settings in config["sed"]["fits"].items()
     if REAL and sample.GLOBAL in SCALES and "target" in settings["roles"]
 ]
+
+
+# Images: their bands, where raw ones come from, what their cleaning needs.
+KNOWN = {galaxy.galaxy: galaxy for galaxy in GALAXIES}
+IMAGE_BANDS = configuration.image_bands(BANDS)
+# DustPedia's maps are in Jy a pixel, though the header of some does not say so.
+MISSING_UNIT = config["survey"]["missing_unit"] or ("Jy/pix" if REAL else None)
+
+
+def bands_with_images(galaxy):
+    """Return the bands of the run in which a galaxy may have a raw image."""
+    if config["survey"]["source"] != "local":
+        return IMAGE_BANDS
+    return [band for band in IMAGE_BANDS if band in config["survey"]["images"][galaxy]]
+
+
+def raw_images(galaxy):
+    """Return the raw images of a galaxy, in the order of their bands."""
+    folder = f"{RESULTS}/images/{galaxy}/raw"
+    return [f"{folder}/{band}.fits" for band in bands_with_images(galaxy)]
+
+
+def raw_source(wildcards):
+    """Return the file that a raw image is a link to."""
+    if config["survey"]["source"] == "local":
+        return config["survey"]["images"][wildcards.galaxy][wildcards.band]
+    return f"{DATA}/images/{wildcards.galaxy}_{wildcards.band}.fits"
+
+
+def star_input(wildcards):
+    """Return what the star apertures of a galaxy are made of."""
+    files = {
+        "galaxies": f"{RESULTS}/sample/galaxies.csv",
+        "by_hand": config["stars"]["by_hand"],
+        "raw": raw_images(wildcards.galaxy),
+    }
+    if config["stars"]["source"] == "gaia":
+        files["gaia"] = f"{DATA}/gaia/{wildcards.galaxy}.csv"
+    return files
+
+
+def clean_input(wildcards):
+    """Return what the clean images of a galaxy are made of."""
+    files = {
+        "galaxies": f"{RESULTS}/sample/galaxies.csv",
+        "stars": f"{RESULTS}/images/{wildcards.galaxy}/stars.ecsv",
+        "raw": raw_images(wildcards.galaxy),
+    }
+    # E(B-V) that the table by hand gives is not fetched.
+    if math.isnan(KNOWN[wildcards.galaxy].ebv):
+        files["reddening"] = f"{DATA}/reddening/{wildcards.galaxy}.csv"
+    return files
+
+
+def quicklook_input(wildcards):
+    """Return what the quick-look page of a galaxy shows."""
+    folder = f"{RESULTS}/images/{wildcards.galaxy}"
+    return {
+        "galaxies": f"{RESULTS}/sample/galaxies.csv",
+        "stars": f"{folder}/stars.ecsv",
+        "raw": raw_images(wildcards.galaxy),
+        "clean": [
+            f"{folder}/clean/{band}.fits"
+            for band in bands_with_images(wildcards.galaxy)
+        ],
+    }
 
 
 def fitted_bands(wildcards):
@@ -163,6 +230,7 @@ def caption(name):
 
 wildcard_constraints:
     galaxy=sample.GALAXY_PATTERN,
+    band="|".join(map(re.escape, IMAGE_BANDS)),
     scale=sample.SCALE_PATTERN,
     sample=f"{sample.GLOBAL}|{sample.GALAXY_PATTERN}/(?:{sample.SCALE_PATTERN})",
     fit="|".join(map(re.escape, FITS)),

@@ -27,6 +27,7 @@ rule download_file:
 rule catalogues:
     input:
         downloaded("catalogue"),
+        [f"{DATA}/{name}" for name in sample.catalogues(config)],
     message:
         "The catalogues that the plan needs are in place"
 
@@ -40,7 +41,8 @@ rule download:
 
 rule galaxies:
     input:
-        downloaded("catalogue") if REAL else [],
+        catalogue=[f"{DATA}/{name}" for name in sample.catalogues(config)],
+        by_hand=[] if MOCK else config["sample"]["by_hand"],
     output:
         f"{RESULTS}/sample/galaxies.csv",
     log:
@@ -53,6 +55,7 @@ rule galaxies:
         code=code_hash(),
         sample=config["sample"],
         mock=config["mock"],
+        images=config["survey"]["images"],
     message:
         "Listing the galaxies of the run"
     script:

@@ -53,11 +53,36 @@ def complete(config):
             "yet: use global"
         )
     check_bands(filled["bands"]["leave_out"], "bands.leave_out")
+    _check_survey(filled)
     for name, fit in filled["sed"]["fits"].items():
         check_bands(fit.get("leave_out", []), f"sed.fits.{name}.leave_out")
         if not fit_bands(filled, name):
             raise DataError(f"sed.fits.{name} sees no band: widen its roles or leave out fewer")
     return filled
+
+
+def _check_survey(config):
+    """Raise `DataError` if the images of a run are not named as its source asks for."""
+    local = config["survey"]["source"] == "local"
+    if local and not config["survey"]["images"]:
+        raise DataError(
+            "survey.source is local, but survey.images names no file: give the path of each "
+            "image by galaxy and band"
+        )
+    if not local and config["survey"]["images"]:
+        raise DataError(
+            f"survey.images needs the source local: survey.source is {config['survey']['source']}"
+        )
+    for galaxy, images in config["survey"]["images"].items():
+        check_bands(images, f"survey.images.{galaxy}")
+        without = [band for band in images if band not in image_bands(band_table())]
+        if without:
+            raise DataError(f"survey.images.{galaxy}: {without[0]} has no pixel size in bands.csv")
+
+
+def image_bands(bands):
+    """Return those of some bands that have images: IRAS and Planck are photometry only."""
+    return [band for band in bands if math.isfinite(band_table()[band].pixel_arcsec)]
 
 
 def run_bands(config):
@@ -145,6 +170,8 @@ def _sentence(error):
         "enum": lambda: f"use one of {', '.join(map(str, inner['enum']))}",
         "type": lambda: f"{_kind(inner['type'])} is needed",
         "minimum": lambda: f"it must be at least {inner['minimum']}",
+        "maximum": lambda: f"it must be at most {inner['maximum']}",
+        "minProperties": lambda: "at least one entry is needed",
         "exclusiveMinimum": lambda: f"it must be above {inner['exclusiveMinimum']}",
         "minItems": lambda: f"at least {inner['minItems']} entry is needed",
         "minLength": lambda: "it must not be empty",

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import re
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 from dustcast.bands import band_table
@@ -57,6 +57,9 @@ class Galaxy:
         Numerical Hubble stage, NaN if unknown.
     source : str
         Where the row comes from.
+    ebv, ebv_err : float
+        Galactic E(B-V) on the scale of Schlegel et al. (1998) and its uncertainty; NaN where
+        neither table nor hand gives it, so that it is fetched.
     """
 
     galaxy: str
@@ -69,6 +72,8 @@ class Galaxy:
     pa: float
     hubble_stage: float
     source: str
+    ebv: float = math.nan
+    ebv_err: float = math.nan
 
     @property
     def d25_pc(self):
@@ -82,6 +87,9 @@ class Galaxy:
 
 
 GALAXY_COLUMNS = tuple(field.name for field in fields(Galaxy))
+# What a galaxy that no catalogue has must be given by hand.
+NEEDED_BY_HAND = ("ra", "dec", "distance", "d25_arcsec", "axis_ratio", "pa", "source")
+ABOVE_ZERO = ("distance", "d25_arcsec", "axis_ratio", "ebv_err")
 PLAN_COLUMNS = (
     "galaxy",
     "scale",
@@ -154,9 +162,21 @@ def find_file(config, name):
 
 def missing_catalogues(config):
     """Return the names of the catalogues that the plan needs and that are not there."""
-    if config["survey"]["source"] == "mock":
+    return [name for name in catalogues(config) if find_file(config, name) is None]
+
+
+def catalogues(config):
+    """Return the names of the catalogues that the plan needs."""
+    source = config["survey"]["source"]
+    if source == "mock":
         return []
-    return [name for name in CATALOGUES if find_file(config, name) is None]
+    listed = [config["sample"]["listed_in"]] if config["sample"]["listed_in"] else []
+    if source == "local" and not listed:
+        by_hand = rows_by_hand(config["sample"]["by_hand"])
+        wanted = config["sample"]["galaxies"] or list(config["survey"]["images"])
+        if all(_is_whole(by_hand.get(name, {})) for name in wanted):
+            return []
+    return [*CATALOGUES, *listed]
 
 
 def read_galaxies(config):
@@ -177,20 +197,149 @@ def read_galaxies(config):
     DataError
         If a catalogue is missing or wrong, or a listed galaxy is not in it.
     """
-    if config["survey"]["source"] == "mock":
-        galaxies = mock_galaxies(config["mock"]["n_galaxies"])
+    sample = config["sample"]
+    source = config["survey"]["source"]
+    if source == "mock":
+        known = {galaxy.galaxy: galaxy for galaxy in mock_galaxies(config["mock"]["n_galaxies"])}
+        taking_part = list(known)
     else:
-        galaxies = dustpedia_galaxies(*(find_file(config, name) or name for name in CATALOGUES))
-    by_name = {galaxy.galaxy: galaxy for galaxy in galaxies}
-    for key in ("galaxies", "leave_out"):
-        for name in config["sample"][key] or []:
-            if name not in by_name:
-                raise DataError(
-                    f"sample.{key} names {name}, which is not in the catalogue of "
-                    f"{len(by_name)} galaxies: check the spelling"
-                )
-    names = config["sample"]["galaxies"] or list(by_name)
-    return [by_name[name] for name in names if name not in config["sample"]["leave_out"]]
+        needed = catalogues(config)
+        paths = [find_file(config, name) or name for name in CATALOGUES]
+        catalogue = dustpedia_galaxies(*paths) if needed else []
+        known = {galaxy.galaxy: galaxy for galaxy in catalogue}
+        taking_part = list(known)
+        known = with_hand(known, rows_by_hand(sample["by_hand"]), sample["by_hand"])
+        if sample["listed_in"]:
+            listed = _listed(find_file(config, sample["listed_in"]) or sample["listed_in"])
+            taking_part = [name for name in taking_part if name in listed]
+        if source == "local":
+            taking_part = list(config["survey"]["images"])
+        taking_part += [name for name in sample["add"] if name not in taking_part]
+    keys = {"galaxies": sample["galaxies"] or [], "leave_out": sample["leave_out"]}
+    keys["add"] = sample["add"]
+    for key, names in keys.items():
+        for name in names:
+            _known(name, known, f"sample.{key}")
+    names = sample["galaxies"] or taking_part
+    return [
+        _known(name, known, "survey.images") for name in names if name not in sample["leave_out"]
+    ]
+
+
+def _known(name, known, key):
+    """Return the galaxy of a name that a key of the configuration lists."""
+    if name not in known:
+        raise DataError(
+            f"{key} names {name}, which is not in the catalogue of {len(known)} galaxies: check "
+            "the spelling, or add it to the table sample.by_hand"
+        )
+    return known[name]
+
+
+def rows_by_hand(path):
+    """Read the table of galaxies and corrections by hand.
+
+    Parameters
+    ----------
+    path : str or Path
+        CSV table with the columns of sample/galaxies.csv; an empty field leaves the catalogue's.
+
+    Returns
+    -------
+    dict of str to dict
+        Fields that are given, by galaxy.
+
+    Raises
+    ------
+    DataError
+        If a name or a number is not valid, or a galaxy stands twice.
+    """
+    found = {}
+    for row in read_csv(path, required=GALAXY_COLUMNS):
+        name = check_galaxy_name(row["galaxy"], path)
+        if name in found:
+            raise DataError(f"{path} has {name} twice: remove one row")
+        values = {}
+        for column in GALAXY_COLUMNS[1:]:
+            text = row[column]
+            if column == "source":
+                values[column] = text
+            elif text:
+                least = 0 if column in ABOVE_ZERO else None
+                values[column] = _number(text, f"{path}: {name}: {column}", above=least)
+        if not values["source"]:
+            raise DataError(f"{path}: {name} has no source: say where its numbers come from")
+        found[name] = values
+    return found
+
+
+def with_hand(galaxies, by_hand, path):
+    """Return galaxies with the additions and corrections of `rows_by_hand`.
+
+    Parameters
+    ----------
+    galaxies : dict of str to Galaxy
+        Those of the catalogue.
+    by_hand : dict of str to dict
+        Fields by galaxy.
+    path : str or Path
+        Where they come from, for messages.
+
+    Returns
+    -------
+    dict of str to Galaxy
+
+    Raises
+    ------
+    DataError
+        If a galaxy that the catalogue lacks is not given whole.
+    """
+    known = dict(galaxies)
+    for name, values in by_hand.items():
+        if name in known:
+            source = f"{known[name].source}; {values['source']}"
+            known[name] = replace(known[name], **values | {"source": source})
+        elif _is_whole(values):
+            known[name] = Galaxy(
+                **{"galaxy": name, "redshift": 0.0, "hubble_stage": math.nan} | values
+            )
+        # Else it corrects a galaxy of a catalogue that this run does not read, or lacks fields:
+        # a run that names it says which.
+    return known
+
+
+def _is_whole(values):
+    """Return whether fields by hand make a galaxy."""
+    return all(name in values for name in NEEDED_BY_HAND)
+
+
+def _listed(path):
+    """Return the names in the first column of a table, whatever separates the columns."""
+    try:
+        lines = Path(path).read_text(encoding="utf-8").splitlines()
+    except (FileNotFoundError, UnicodeDecodeError):
+        raise DataError(f"{path}, named by sample.listed_in, is not a text table") from None
+    return {re.split(r"[,;\s]", line.strip(), maxsplit=1)[0] for line in lines if line.strip()}
+
+
+def with_reddening(galaxy, path):
+    """Return a galaxy with the E(B-V) of a fetched table.
+
+    Parameters
+    ----------
+    galaxy : Galaxy
+    path : str or Path
+        CSV file with ebv and ebv_err.
+
+    Returns
+    -------
+    Galaxy
+    """
+    rows = read_csv(path, required=("ebv", "ebv_err"))
+    if len(rows) != 1:
+        raise DataError(f"{path} has {len(rows)} rows, where one is needed: fetch it anew")
+    values = {key: _number(rows[0][key], f"{path}: {key}") for key in ("ebv", "ebv_err")}
+    return replace(galaxy, **values)
 
 
 def dustpedia_galaxies(hyperleda, apertures):

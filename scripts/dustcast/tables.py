@@ -103,6 +103,16 @@ def remove_stale(path):
                 stale.unlink()
 
 
+def link(source, path):
+    """Make a relative symbolic link to a file, replacing what stands there."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = temporary_name(path)
+    temporary.unlink(missing_ok=True)
+    temporary.symlink_to(os.path.relpath(source, path.parent))
+    os.replace(temporary, path)
+
+
 def write_text(path, text):
     """Write a text file, whole or not at all."""
     with atomic(path) as temporary:

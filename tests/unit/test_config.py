@@ -72,7 +72,10 @@ LEAVES = dict(leaves(SCHEMA))
         ),
         (nested("sample.share_folds", 1), "sample.share_folds is 1: true or false is needed"),
         (nested("sample.galaxies", []), "at least 1 entry is needed"),
-        (nested("survey.source", "sdss"), "survey.source is 'sdss': use one of dustpedia, mock"),
+        (
+            nested("survey.source", "sdss"),
+            "survey.source is 'sdss': use one of dustpedia, local, mock",
+        ),
         (nested("mock.n_galaxies", 7), "mock.n_galaxies is 7: it must be at least 8"),
         (nested("mock.n_galaxies", 8.5), "mock.n_galaxies is 8.5: a whole number is needed"),
         (nested("mock.seed", -1), "mock.seed is -1: it must be at least 0"),

@@ -356,7 +356,10 @@ def test_galaxies_of_a_run(catalogue, tmp_path):
 
 
 def test_galaxy_table_comes_back_as_written(tmp_path):
-    galaxies = [galaxy("NA", hubble_stage=math.nan), galaxy("x.1", distance=1 / 3)]
+    galaxies = [
+        galaxy("NA", hubble_stage=math.nan),
+        galaxy("x.1", distance=1 / 3, ebv=0.05, ebv_err=0.01),
+    ]
     rows = [[getattr(one, name) for name in sample.GALAXY_COLUMNS] for one in galaxies]
     write_rows(tmp_path / "galaxies.csv", rows, sample.GALAXY_COLUMNS)
     back = sample.galaxy_table(tmp_path / "galaxies.csv")

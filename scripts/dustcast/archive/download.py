@@ -17,9 +17,16 @@ from dustcast.tables import DataError, atomic
 BLOCK = 1 << 20
 # Answers that another try will not change.
 FINAL_ANSWERS = (400, 401, 403, 404, 410)
+NOT_THERE = (404, 410)
 
 
-def fetch(name, output, *, url, sha256, mirror=None, tries=4, wait_s=2.0, timeout_s=60.0):
+class NotThereError(DataError):
+    """The server says that it has no such file."""
+
+
+def fetch(
+    name, output, *, url, sha256="", check=None, mirror=None, tries=4, wait_s=2.0, timeout_s=60.0
+):
     """Put a file in its place, from the mirror if that has it, else over the network.
 
     Parameters
@@ -32,6 +39,9 @@ def fetch(name, output, *, url, sha256, mirror=None, tries=4, wait_s=2.0, timeou
         Address; empty if it has none of its own.
     sha256 : str
         Expected hash of the unpacked content; empty accepts any.
+    check : callable, optional
+        Called with the path of the new file and where it came from; raises `DataError` if it is
+        not what is expected.
     mirror : str or Path, optional
         Folder that is searched first.
     tries : int
@@ -44,13 +54,8 @@ def fetch(name, output, *, url, sha256, mirror=None, tries=4, wait_s=2.0, timeou
     DataError
         If the file cannot be had, or has another content.
     """
-    if mirror:
-        for candidate in (Path(mirror) / name, Path(mirror) / f"{name}.gz"):
-            if candidate.is_file():
-                with atomic(output) as temporary:
-                    _unpack(candidate, temporary)
-                    _check(temporary, sha256, candidate)
-                return
+    if from_mirror(name, output, mirror, sha256=sha256, check=check):
+        return
     if not url:
         where = f"neither in the mirror {mirror} nor" if mirror else "not"
         raise DataError(
@@ -58,8 +63,50 @@ def fetch(name, output, *, url, sha256, mirror=None, tries=4, wait_s=2.0, timeou
             f"to {output} (config/downloads.csv says where it comes from)"
         )
     with atomic(output) as temporary:
-        _retrieve(url, temporary, tries=tries, wait_s=wait_s, timeout_s=timeout_s)
+        retrieve(url, temporary, tries=tries, wait_s=wait_s, timeout_s=timeout_s)
         _check(temporary, sha256, url)
+        if check:
+            check(temporary, url)
+
+
+def from_mirror(name, output, mirror, *, sha256="", check=None):
+    """Copy a file from the mirror, unpacked; return whether it has it.
+
+    Parameters are those of `fetch`.
+    """
+    if not mirror:
+        return False
+    for candidate in (Path(mirror) / name, Path(mirror) / f"{name}.gz"):
+        if candidate.is_file():
+            with atomic(output) as temporary:
+                _unpack(candidate, temporary)
+                _check(temporary, sha256, candidate)
+                if check:
+                    check(temporary, candidate)
+            return True
+    return False
+
+
+def kept(path, check=None):
+    """Return whether a file is there and whole; if so, mark it as made now.
+
+    Parameters
+    ----------
+    path : str or Path
+        The file.
+    check : callable, optional
+        As of `fetch`.
+    """
+    path = Path(path)
+    if not path.is_file():
+        return False
+    try:
+        if check:
+            check(path, path)
+    except DataError:
+        return False
+    path.touch()
+    return True
 
 
 def _unpack(source, target):
@@ -72,11 +119,29 @@ def _unpack(source, target):
         raise DataError(f"{source} is cut short or damaged: copy it anew") from None
 
 
-def _retrieve(url, target, *, tries, wait_s, timeout_s):
-    """Fetch a file, trying again after a wait that doubles; continue where a try broke off."""
+def retrieve(url, target, *, tries=4, wait_s=2.0, timeout_s=60.0):
+    """Fetch a file, trying again after a wait that doubles; continue where a try broke off.
+
+    Parameters
+    ----------
+    url : str
+        Address.
+    target : Path
+        Where it goes; not moved into place, so give a temporary name.
+    tries, wait_s, timeout_s
+        As of `fetch`.
+
+    Raises
+    ------
+    NotThereError
+        If the server says that there is no such file.
+    DataError
+        If it cannot be had.
+    """
     if not url.startswith(("http://", "https://")):
         raise DataError(f"the address {url} is not http or https: correct config/downloads.csv")
     target.unlink(missing_ok=True)
+    missing = False
     for attempt in range(tries):
         if attempt:
             time.sleep(wait_s * 2 ** (attempt - 1))
@@ -102,12 +167,14 @@ def _retrieve(url, target, *, tries, wait_s, timeout_s):
             if error.code == 416:
                 target.unlink(missing_ok=True)
             if error.code in FINAL_ANSWERS:
+                missing = error.code in NOT_THERE
                 break
         except (urllib.error.URLError, http.client.HTTPException, OSError) as error:
             fault = str(getattr(error, "reason", error)) or type(error).__name__
             fault = " ".join("".join(c if c.isprintable() else " " for c in fault).split())
         print(f"{url}: try {attempt + 1} of {tries} failed: {fault}", flush=True)
-    raise DataError(
+    kind = NotThereError if missing else DataError
+    raise kind(
         f"{url} could not be fetched ({fault}): try again later, or put the file into a folder and "
         "name that as mirror in the configuration"
     )

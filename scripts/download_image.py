@@ -1,0 +1,12 @@
+"""Put one image of DustPedia into the data folder."""
+
+from dustcast.archive.download import kept
+from dustcast.archive.images import check_fits, fetch_image
+from dustcast.bridge import run
+
+if __name__ == "__main__":
+    with run(snakemake):
+        output = snakemake.output[0]
+        if not kept(output, check_fits):
+            names = snakemake.wildcards
+            fetch_image(names.galaxy, names.band, output, mirror=snakemake.params.mirror)

@@ -1,0 +1,533 @@
+"""Stars of the Milky Way in front of a galaxy: circular apertures to mask.
+
+Positions come from Gaia DR2, where a significant parallax shows that a source is a star of the
+Milky Way. Gaussians are fitted to each star band by band, from SDSS i (or the nearest band)
+outwards, each fit with the one before as a soft constraint; they only serve to find the radius of
+an aperture.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from dustcast.bands import band_table
+from dustcast.imaging.geometry import pixel, world
+from dustcast.imaging.images import read_image
+from dustcast.tables import DataError, atomic, read_csv
+from dustcast.units import ARCSEC_RAD
+
+FIRST_BAND = "SDSS_i"
+# Beyond this wavelength only a star that is seen is masked: photospheres are faint there.
+LONGEST_STELLAR_UM = 10.0
+# Start values: a star is a black body. 5200 K reproduces z0mgs' (Leroy et al. 2019) ratios of G to
+# WISE 1 to 3 and NUV within 50%. Gaia DR2's G: 3296 Jy at magnitude 0, pivot 0.673 micron.
+STAR_TEMPERATURE_K = 5200.0
+G_ZERO_JY, G_PIVOT_UM = 3296.0, 0.673
+SECOND_RADIATION_UM_K = 14387.77
+
+SIGMA_PER_FWHM = 1 / math.sqrt(8 * math.log(2))
+# Scatter of the soft constraints: position in beams, logarithm of the width over the beam's.
+POSITION_SCATTER = 0.3
+FIRST_WIDTH_SCATTER, WIDTH_SCATTER = 0.3, 0.15
+# Images were taken up to this long before or after Gaia's epoch.
+EPOCH_YEARS = 15.0
+# A star is seen where its peak is so many sigma of its fit, and this far above the sky's noise.
+SEEN_SIGMA, SEEN_NOISE = 5.0, 2.0
+# The profile has sunk into the noise at the aperture's edge; real beams have wider wings.
+MARGIN = 1.25
+WIDEST_FIT = 12.0  # beams
+# What an aperture may not reach: the nucleus, and sources without significant parallax or motion
+# that are not much fainter than the star (HII regions and clusters; fainter ones are background).
+NUCLEUS_BEAMS, NUCLEUS_ARCSEC = 1.0, 3.0
+PROTECTED_MAGNITUDES = 2.5
+MOTION_SNR = 3.5
+# An edit by hand means the apertures this near to its position.
+NEAR_ARCSEC = 3.0
+
+GAIA_COLUMNS = ("ra", "dec", "parallax", "parallax_error", "phot_g_mean_mag")
+MOTIONS = ("pmra", "pmra_error", "pmdec", "pmdec_error")
+EDIT_COLUMNS = (
+    "galaxy",
+    "band",
+    "action",
+    "ra",
+    "dec",
+    "radius_arcsec",
+    "to_ra",
+    "to_dec",
+    "reason",
+)
+ACTIONS = ("add", "move", "remove")
+
+
+@dataclass(frozen=True)
+class Aperture:
+    """A circle around a star.
+
+    Attributes
+    ----------
+    ra, dec : float
+        Centre in degrees (ICRS).
+    radius : float
+        In arcsec.
+    band : str
+        Band in which it is masked.
+    origin : str
+        ``fit``; ``magnitude``, if the fit failed where Gaia's magnitude promises a star; ``added``
+        or ``moved`` by hand.
+    """
+
+    ra: float
+    dec: float
+    radius: float
+    band: str
+    origin: str
+
+
+@dataclass
+class _Star:
+    """A star, and what the fit before says of it: place, and width over the beam's."""
+
+    ra: float
+    dec: float
+    magnitude: float
+    motion: float
+    fitted_ra: float
+    fitted_dec: float
+    log_width: float = 0.0
+    width_scatter: float = FIRST_WIDTH_SCATTER
+
+
+# ---------------------------------------------------------------------------------------------
+# Masks
+
+
+def star_mask(apertures, wcs, shape):
+    """Return which pixels lie in a star aperture.
+
+    Parameters
+    ----------
+    apertures : list of Aperture
+        Those of the image's band.
+    wcs : astropy.wcs.WCS
+        Celestial coordinates of the image.
+    shape : (int, int)
+        ny, nx.
+
+    Returns
+    -------
+    array of bool of shape (ny, nx)
+        A pixel is masked if its centre is inside; the pixel under a star always is.
+    """
+    from astropy.wcs.utils import proj_plane_pixel_area
+    from photutils.aperture import CircularAperture
+
+    mask = np.zeros(shape, dtype=bool)
+    if not apertures:
+        return mask
+    scale = np.sqrt(proj_plane_pixel_area(wcs)) * 3600
+    x, y = pixel(wcs, [star.ra for star in apertures], [star.dec for star in apertures])
+    for column, row, star in zip(x, y, apertures):
+        # Also false for NaN, off the projection.
+        if not (-0.5 <= column < shape[1] - 0.5 and -0.5 <= row < shape[0] - 0.5):
+            reach = star.radius / scale
+            if not (-reach <= column < shape[1] + reach and -reach <= row < shape[0] + reach):
+                continue
+        else:
+            mask[round(row), round(column)] = True
+        circle = CircularAperture((column, row), max(star.radius / scale, 0.1)).to_mask(
+            method="center"
+        )
+        cut, inner = circle.get_overlap_slices(shape)
+        if cut is not None:
+            mask[cut] |= circle.data[inner] > 0
+    return mask
+
+
+# ---------------------------------------------------------------------------------------------
+# Finding
+
+
+def read_gaia(path):
+    """Read a list of Gaia sources.
+
+    Parameters
+    ----------
+    path : str or Path
+        CSV table with the Gaia archive's own columns: ra, dec (deg), parallax, parallax_error
+        (mas), phot_g_mean_mag, and where known the proper motions (mas/yr).
+
+    Returns
+    -------
+    dict of str to array
+        Columns; an empty field is NaN.
+
+    Raises
+    ------
+    DataError
+        If a column is missing, a field is no number, or no source has a parallax.
+    """
+    rows = read_csv(path, required=GAIA_COLUMNS)
+    columns = {}
+    for name in (*GAIA_COLUMNS, *MOTIONS):
+        try:
+            columns[name] = np.array([float(row.get(name) or "nan") for row in rows])
+        except ValueError as fault:
+            raise DataError(f"{path}: the column {name} holds no number ({fault})") from None
+    if rows and not np.isfinite(columns["parallax"]).any():
+        raise DataError(
+            f"{path} has no parallaxes (column parallax), without which no source is known to be a "
+            "star: fetch the list anew, or set stars.source to by_hand"
+        )
+    return columns
+
+
+def find_stars(paths, galaxy, sources, *, parallax_snr=5.0, missing_unit=None):
+    """Find the apertures of stars in all bands of a galaxy.
+
+    Parameters
+    ----------
+    paths : dict of str to str
+        Raw image by band. One that is missing or faulty is passed over.
+    galaxy : dustcast.sample.Galaxy
+        Its centre is its nucleus, which is not masked.
+    sources : dict of str to array
+        Gaia sources as from `read_gaia`.
+    parallax_snr : float
+        Parallax over its error above which a source is a star.
+    missing_unit : str, optional
+        Unit of an image whose header names none.
+
+    Returns
+    -------
+    list of Aperture
+    """
+    significant = sources["parallax"] > parallax_snr * sources["parallax_error"]
+    usable = np.isfinite(sources["phot_g_mean_mag"])
+    moving = np.zeros(significant.shape, dtype=bool)
+    for name in ("pmra", "pmdec"):
+        moving |= np.abs(sources[name]) > MOTION_SNR * sources[f"{name}_error"]
+    kept = {name: column[significant & usable] for name, column in sources.items()}
+    motion = np.nan_to_num(np.hypot(kept["pmra"], kept["pmdec"])) / 1000
+    stars = [
+        _Star(ra, dec, magnitude, moved, ra, dec)
+        for ra, dec, magnitude, moved in zip(
+            kept["ra"], kept["dec"], kept["phot_g_mean_mag"], motion * EPOCH_YEARS
+        )
+    ]
+    resting = usable & ~significant & ~moving
+    protected = np.stack([sources[name][resting] for name in ("ra", "dec", "phot_g_mean_mag")])
+    known = band_table()
+    bands = sorted(paths, key=lambda band: known[band].pivot_um)
+    apertures = []
+    if not stars or not bands:
+        return apertures
+    first = min(
+        range(len(bands)),
+        key=lambda k: abs(math.log(known[bands[k]].pivot_um / known[FIRST_BAND].pivot_um)),
+    )
+    # From the first band to shorter wavelengths, and from what it says again to longer ones.
+    chains = (bands[first::-1], bands[first:])
+    at_first = stars
+    for chain in chains:
+        stars = [replace(star) for star in at_first]
+        for band in chain:
+            again = band == bands[first] and chain is chains[1]
+            found = _fit_band(paths[band], band, galaxy, stars, protected, missing_unit)
+            if not again:
+                apertures += found
+    return sorted(apertures, key=lambda star: (bands.index(star.band), star.dec, star.ra))
+
+
+def _fit_band(path, band, galaxy, stars, protected, missing_unit):
+    """Return the apertures of one band; what the fits say is kept in `stars`."""
+    from astropy.stats import sigma_clipped_stats
+
+    try:
+        image = read_image(path, band, missing_unit=missing_unit)
+    except DataError as fault:
+        print(f"{band}: left out: {fault}", flush=True)
+        return []
+    step = max(1, round(math.sqrt(image.data.size / 1e6)))
+    sample = image.data[::step, ::step]
+    noise = float(sigma_clipped_stats(sample[np.isfinite(sample)], maxiters=None)[2])
+    beam = band_table()[band].fwhm_arcsec
+    apertures = []
+    x, y = pixel(image.wcs, [star.fitted_ra for star in stars], [star.fitted_dec for star in stars])
+    for star, column, row in zip(stars, x, y):
+        found = _measure(image, band, star, float(column), float(row), noise)
+        if found is None:
+            continue
+        ra, dec, radius, origin = found
+        radius = _limit(radius, ra, dec, beam, galaxy, star, protected)
+        if radius >= beam / 2:
+            apertures.append(Aperture(ra, dec, radius, band, origin))
+    print(f"{band}: {len(apertures)} of {len(stars)} stars", flush=True)
+    return apertures
+
+
+def _measure(image, band, star, column, row, noise):
+    """Return position, radius and origin of the aperture of a star in an image, None for none."""
+    ny, nx = image.data.shape
+    if not (0 <= column < nx and 0 <= row < ny and noise > 0):
+        return None
+    scale = image.pixel_arcsec
+    beam = band_table()[band].fwhm_arcsec / scale
+    width = max(beam, 2.0) * SIGMA_PER_FWHM
+    flux = expected_flux(star.magnitude, band)
+    peak = flux * 1e-6 / (2 * np.pi * (width * scale * ARCSEC_RAD) ** 2)
+    start = _radius(peak, width, noise)
+    half = math.ceil(min(max(2 * start, 3 * beam, 5.0), WIDEST_FIT * beam))
+    y0, x0 = max(round(row) - half, 0), max(round(column) - half, 0)
+    part = image.data[y0 : round(row) + half + 1, x0 : round(column) + half + 1]
+    fit = _fit_gaussian(part, column - x0, row - y0, width, beam, star, scale)
+    if fit is not None and fit.peak > SEEN_SIGMA * fit.peak_error and fit.peak > SEEN_NOISE * noise:
+        place = world(image.wcs, np.array(fit.x + x0), np.array(fit.y + y0))
+        ra, dec = (float(value) for value in place)
+        # From band to band a fit may wander, but not to another source.
+        seen = _distance(ra, dec, star.ra, star.dec) <= beam * scale + star.motion
+    else:
+        seen = False
+    if seen:
+        star.fitted_ra, star.fitted_dec = ra, dec
+        star.log_width, star.width_scatter = math.log(fit.width / width), WIDTH_SCATTER
+        return ra, dec, MARGIN * _radius(fit.peak, fit.width, noise) * scale, "fit"
+    stellar = band_table()[band].pivot_um <= LONGEST_STELLAR_UM
+    if stellar and peak > SEEN_SIGMA * noise and np.isfinite(part).any():
+        return star.ra, star.dec, MARGIN * start * scale, "magnitude"
+    return None
+
+
+def expected_flux(magnitude, band):
+    """Return the flux in Jy of a star of a magnitude in G in a band: a black body's."""
+
+    def planck(wavelength_um):
+        x = SECOND_RADIATION_UM_K / (wavelength_um * STAR_TEMPERATURE_K)
+        return wavelength_um**-3 / math.expm1(x)
+
+    ratio = planck(band_table()[band].pivot_um) / planck(G_PIVOT_UM)
+    return G_ZERO_JY * 10 ** (-0.4 * magnitude) * ratio
+
+
+def _radius(peak, width, noise):
+    """Return where a Gaussian of a width (sigma) sinks into the noise, 0 if it never rises."""
+    return width * math.sqrt(2 * math.log(peak / noise)) if peak > noise else 0.0
+
+
+@dataclass
+class _Fit:
+    """A fitted Gaussian: centre and width (sigma) in pixels, peak and its error in MJy/sr."""
+
+    x: float
+    y: float
+    width: float
+    peak: float
+    peak_error: float
+
+
+def _fit_gaussian(part, x, y, width, beam, star, scale):
+    """Fit a Gaussian on a plane, with soft constraints; return None where it cannot be.
+
+    Least squares with a loss that forgives neighbours, over centre and logarithm of the width; for
+    each of these the peak and the plane follow linearly. Constraints are residuals of their own.
+    """
+    from scipy.optimize import least_squares
+
+    rows, columns = np.nonzero(np.isfinite(part))
+    values = part[rows, columns]
+    if values.size < 12:
+        return None
+    scatter = 1.4826 * np.median(np.abs(values - np.median(values)))
+    if not scatter > 0:
+        return None
+    place = math.hypot(POSITION_SCATTER * beam, star.motion / scale)
+    plane = np.stack([np.ones(values.size), columns - x, rows - y], axis=1)
+
+    def linear(parameters):
+        dx, dy, log_width = parameters
+        sigma = width * math.exp(log_width)
+        square = (columns - x - dx) ** 2 + (rows - y - dy) ** 2
+        matrix = np.column_stack([np.exp(-square / (2 * sigma**2)), plane])
+        return matrix, np.linalg.lstsq(matrix, values, rcond=None)[0]
+
+    def residuals(parameters):
+        matrix, solution = linear(parameters)
+        dx, dy, log_width = parameters
+        constraints = [
+            dx / place,
+            dy / place,
+            (log_width - star.log_width) / star.width_scatter,
+        ]
+        return np.append((values - matrix @ solution) / scatter, constraints)
+
+    start = [0.0, 0.0, star.log_width]
+    bounds = ([-3 * place, -3 * place, -1.0], [3 * place, 3 * place, 1.5])
+    found = least_squares(residuals, start, bounds=bounds, loss="soft_l1", max_nfev=40)
+    matrix, solution = linear(found.x)
+    rest = values - matrix @ solution
+    covariance = np.linalg.pinv(matrix.T @ matrix) * np.mean(rest**2)
+    dx, dy, log_width = found.x
+    return _Fit(
+        x + dx, y + dy, width * math.exp(log_width), solution[0], math.sqrt(covariance[0, 0])
+    )
+
+
+def _limit(radius, ra, dec, beam, galaxy, star, protected):
+    """Return a radius that reaches neither the nucleus nor a source that may be the galaxy's."""
+    keep = max(NUCLEUS_BEAMS * beam, NUCLEUS_ARCSEC)
+    radius = min(radius, _distance(ra, dec, galaxy.ra, galaxy.dec) - keep)
+    bright = protected[:, protected[2] < star.magnitude + PROTECTED_MAGNITUDES]
+    if bright.shape[1]:
+        radius = min(radius, float(_distance(ra, dec, bright[0], bright[1]).min()) - beam / 2)
+    return radius
+
+
+def _distance(ra, dec, ra2, dec2):
+    """Return the distance of positions in arcsec."""
+    a, b = np.radians(dec), np.radians(dec2)
+    turn = np.radians(np.asarray(ra2) - ra)
+    half = np.sin((b - a) / 2) ** 2 + np.cos(a) * np.cos(b) * np.sin(turn / 2) ** 2
+    return 2 * np.arcsin(np.sqrt(half)) / ARCSEC_RAD
+
+
+# ---------------------------------------------------------------------------------------------
+# By hand
+
+
+def read_edits(path, galaxy):
+    """Read what is changed by hand for one galaxy.
+
+    Parameters
+    ----------
+    path : str or Path
+        CSV table: galaxy, band (empty: all), action (add, move, remove), ra, dec, radius_arcsec,
+        to_ra, to_dec (of a move), reason.
+    galaxy : str
+        Name.
+
+    Returns
+    -------
+    list of dict
+        Numbers as floats, NaN where empty.
+    """
+    edits = []
+    for row in read_csv(path, required=EDIT_COLUMNS):
+        if row["galaxy"] != galaxy:
+            continue
+        where = f"{path}: {galaxy}"
+        if row["action"] not in ACTIONS:
+            raise DataError(
+                f"{where}: the action {row['action']!r} is not one of add, move, remove"
+            )
+        if row["band"] and row["band"] not in band_table():
+            raise DataError(f"{where}: the band {row['band']} is not known: see config/bands.csv")
+        edit = dict(row)
+        for name in ("ra", "dec", "radius_arcsec", "to_ra", "to_dec"):
+            try:
+                edit[name] = float(row[name] or "nan")
+            except ValueError:
+                raise DataError(f"{where}: {name} is {row[name]!r}: a number is needed") from None
+        needed = ("ra", "dec", *(("radius_arcsec",) if row["action"] == "add" else ()))
+        for name in needed:
+            if not math.isfinite(edit[name]):
+                raise DataError(f"{where}: {row['action']} needs {name}")
+        edits.append(edit | {"where": where})
+    return edits
+
+
+def edit_apertures(apertures, edits, bands):
+    """Return apertures with what is added, moved and removed by hand.
+
+    Parameters
+    ----------
+    apertures : list of Aperture
+    edits : list of dict
+        As from `read_edits`.
+    bands : list of str
+        Bands of the galaxy: those of an edit without one.
+
+    Raises
+    ------
+    DataError
+        If nothing stands where something is to be moved or removed.
+    """
+    for edit in edits:
+        chosen = [edit["band"]] if edit["band"] else bands
+        if edit["action"] == "add":
+            place = (edit["ra"], edit["dec"], edit["radius_arcsec"])
+            apertures = apertures + [Aperture(*place, band, "added") for band in chosen]
+            continue
+        near = [
+            star.band in chosen
+            and float(_distance(star.ra, star.dec, edit["ra"], edit["dec"])) <= NEAR_ARCSEC
+            for star in apertures
+        ]
+        if not any(near):
+            raise DataError(
+                f"{edit['where']}: nothing to {edit['action']} within {NEAR_ARCSEC:g} arcsec of "
+                f"{edit['ra']}, {edit['dec']}: see the galaxy's stars.ecsv"
+            )
+        changed = [_moved(star, edit) if hit else star for star, hit in zip(apertures, near)]
+        apertures = [star for star in changed if star is not None]
+    return apertures
+
+
+def _moved(star, edit):
+    """Return an aperture moved or resized by an edit, None if that removes it."""
+    if edit["action"] == "remove":
+        return None
+    given = {"ra": edit["to_ra"], "dec": edit["to_dec"], "radius": edit["radius_arcsec"]}
+    known = {name: value for name, value in given.items() if math.isfinite(value)}
+    return replace(star, origin="moved", **known)
+
+
+# ---------------------------------------------------------------------------------------------
+# Files
+
+
+def write_apertures(path, apertures, origin=None):
+    """Write apertures as an ECSV table, whole or not at all."""
+    from astropy.table import Table
+
+    names = ("ra", "dec", "radius", "band", "origin")
+    kinds = (float, float, float, str, str)
+    columns = [
+        np.array([getattr(star, name) for star in apertures], dtype=kind)
+        for name, kind in zip(names, kinds)
+    ]
+    table = Table(columns, names=names, meta=origin or {})
+    for name, unit in (("ra", "deg"), ("dec", "deg"), ("radius", "arcsec")):
+        table[name].unit = unit
+    with atomic(path) as temporary:
+        table.write(temporary, format="ascii.ecsv")
+
+
+def read_apertures(path):
+    """Read apertures.
+
+    Returns
+    -------
+    list of Aperture
+    """
+    from astropy.table import Table
+
+    try:
+        table = Table.read(path, format="ascii.ecsv")
+        return [
+            Aperture(
+                float(r["ra"]),
+                float(r["dec"]),
+                float(r["radius"]),
+                str(r["band"]),
+                str(r["origin"]),
+            )
+            for r in table
+        ]
+    except (OSError, KeyError, ValueError) as fault:
+        raise DataError(
+            f"{path} is not a table of apertures ({' '.join(str(fault).split())}): delete it and "
+            "run again"
+        ) from None

@@ -104,6 +104,19 @@ def test_no_attenuation_below_the_lyman_limit_and_never_negative():
     np.testing.assert_array_equal(attenuation.calzleit(wavelength) == 0, outside)
 
 
+@pytest.mark.parametrize("rv", [2.5, 3.1, 5.0])
+def test_milky_way_is_that_of_another_library(rv):
+    from astropy import units
+    from dust_extinction.parameter_averages import CCM89
+
+    wavelength = np.geomspace(101.0, 3300.0, 400)
+    expected = rv * CCM89(Rv=rv)(wavelength * units.nm)
+    np.testing.assert_allclose(attenuation.milky_way(wavelength, rv), expected, rtol=1e-10)
+    assert attenuation.milky_way(np.array([90.0]))[0] == 0
+    far = attenuation.milky_way(np.array([1e4, 1e5]), rv)
+    assert far[1] / far[0] == pytest.approx(10**-1.61)
+
+
 def test_bump_has_its_height_at_its_centre_and_its_width():
     """The Drude profile falls to half where lambda^2 - centre^2 = +-lambda width."""
     assert attenuation.bump(217.5, 217.5, 35.0, 3.0) == pytest.approx(3.0, rel=1e-14)

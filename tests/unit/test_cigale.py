@@ -2,11 +2,13 @@
 
 import re
 
+import astropy.table
+import astropy.units
 import numpy as np
 import pytest
 
-from dustcast.sed.cigale import read_input
-from dustcast.tables import DataError
+from dustcast.sed.cigale import read_input, read_results, write_results
+from dustcast.tables import DataError, Table
 
 HEADER = "id redshift FUV FUV_err WISE1 WISE1_err"
 
@@ -67,6 +69,100 @@ def test_comments_empty_lines_and_other_line_ends(read):
 
 
 @pytest.mark.parametrize(
+    "lines",
+    [
+        ["id   redshift  FUV  FUV_err", "a    0         1    2", "bbb  0.01      3    4"],
+        ["id\tredshift\tFUV\tFUV_err", "a\t0\t1\t2", "bbb\t0.01\t3\t4"],
+        ["id,redshift,FUV,FUV_err", "a, 0,1,2", "bbb,0.01,3,4"],
+        ["# by hand", "# id redshift FUV FUV_err", "a 0 1 2", "bbb 0.01 3 4"],
+    ],
+    ids=["aligned", "tabs", "commas", "header in a comment"],
+)
+def test_other_text_tables(read, lines):
+    table = read(*lines)
+    assert list(table["id"]) == ["a", "bbb"]
+    np.testing.assert_array_equal(table["redshift"], [0, 0.01])
+    np.testing.assert_array_equal(table["GALEX_FUV"], [1, 3])
+    np.testing.assert_array_equal(table["GALEX_FUV_err"], [2, 4])
+    assert table.meta["names"] == {"GALEX_FUV": "FUV"}
+
+
+def test_commas_enclose_a_missing_flux(read):
+    table = read("id,redshift,FUV,FUV_err", "a,0,,", "b,0,1,2")
+    np.testing.assert_array_equal(table["GALEX_FUV"], [np.nan, 1])
+
+
+@pytest.mark.parametrize(("suffix", "kind"), [("fits", "fits"), ("xml", "votable")])
+def test_fits_and_votable(tmp_path, suffix, kind):
+    flux = np.ma.array([1.5, 2.5, -9999.0], mask=[False, True, False])
+    columns = {
+        "id": ["a", "bb", "3"],
+        "redshift": [0, 0, 1],
+        "distance": [1.0, 2.0, 3.0],
+        "sloan.sdss.r": flux,
+        "sloan.sdss.r_err": np.ma.array([0.1, 0.2, 0.3], mask=[False, True, False]),
+    }
+    path = tmp_path / f"input.{suffix}"
+    astropy.table.Table(columns).write(path, format=kind)
+    table = read_input(path)
+    assert list(table["id"]) == ["a", "bb", "3"]
+    np.testing.assert_array_equal(table["redshift"], [0, 0, 1])
+    np.testing.assert_array_equal(table["SDSS_r"], [1.5, np.nan, np.nan])
+    np.testing.assert_array_equal(table["SDSS_r_err"][:1], [0.1])
+    np.testing.assert_array_equal(table["distance"], [1, 2, 3])
+
+
+@pytest.mark.parametrize("name", ["input.fits", "input.vot"])
+def test_faulty_binary_tables(tmp_path, name):
+    path = tmp_path / name
+    with pytest.raises(DataError, match="does not exist: check data_file"):
+        read_input(path, key="data_file")
+    path.write_text("no table")
+    with pytest.raises(DataError, match="cannot be read as") as fault:
+        read_input(path)
+    assert "\n" not in str(fault.value)
+    path.unlink()
+    kind = "fits" if name.endswith("fits") else "votable"
+    astropy.table.Table({"name": ["a"], "redshift": [0.0]}).write(path, format=kind)
+    with pytest.raises(DataError, match="the first column is 'name'"):
+        read_input(path)
+
+
+def test_results_are_written_as_cigale_does_and_come_back(tmp_path):
+    table = Table(
+        {
+            "id": np.array(["NGC1", "b"], dtype=object),
+            "bayes.dust.mass": np.array([1.234567890123e36, np.nan]),
+            "bayes.sfh.sfr_err": np.array([0.5, 1e-16]),
+        },
+        units={"bayes.dust.mass": "kg", "bayes.sfh.sfr_err": "solMass / yr"},
+    )
+    write_results(tmp_path / "results", table)
+    for suffix in ("fits", "txt"):
+        back = read_results(tmp_path / f"results.{suffix}")
+        assert list(back["id"]) == ["NGC1", "b"]
+        for name in list(table)[1:]:
+            np.testing.assert_array_equal(back[name], table[name])
+    units = astropy.table.Table.read(tmp_path / "results.fits")
+    assert units["bayes.dust.mass"].unit == astropy.units.kg
+    assert units["bayes.sfh.sfr_err"].unit == astropy.units.solMass / astropy.units.yr
+    text = (tmp_path / "results.txt").read_text().splitlines()
+    assert text[0].split() == list(table)
+    assert not list(tmp_path.glob(".*"))
+
+
+def test_no_results_are_refused_in_one_sentence(tmp_path):
+    with pytest.raises(DataError, match="does not exist: run pcigale first"):
+        read_results(tmp_path / "results.fits")
+    (tmp_path / "results.fits").write_text("none")
+    with pytest.raises(DataError, match="is no table of results"):
+        read_results(tmp_path / "results.fits")
+    (tmp_path / "results.txt").write_text("name a\nx 1\n")
+    with pytest.raises(DataError, match="has no column id"):
+        read_results(tmp_path / "results.txt")
+
+
+@pytest.mark.parametrize(
     ("lines", "message"),
     [
         ([HEADER], "holds no rows: a header line and one line a source are needed"),
@@ -83,7 +179,7 @@ def test_comments_empty_lines_and_other_line_ends(read):
             [HEADER, "a 0 1 2 3 4 5"],
             "the row of 'a' has 7 fields, the header 6: fields are separate",
         ),
-        ([HEADER, "a 0 1 2  3 4"], "the row of 'a' has 7 fields, the header 6"),
+        ([HEADER, "a 0 1 2  3 4", "b 0   3 4"], "the row of 'a' has 7 fields, the header 6"),
         ([HEADER, "a 0 x 2 3 4"], "FUV of a is 'x': a number is needed"),
         ([HEADER, "a 0 inf 2 3 4"], "FUV of a is infinite: leave the field empty"),
         ([HEADER, "a 0 1 -inf 3 4"], "FUV_err of a is infinite: leave the field empty"),

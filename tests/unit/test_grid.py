@@ -324,6 +324,42 @@ def test_power_law_attenuation():
     np.testing.assert_allclose(visual[~clear], 1.0, atol=0.02)
 
 
+def test_burst_or_quench_is_the_truncated_history_under_other_names():
+    content = {key: value for key, value in CONTENT.items() if key != "sfhdelayedtrunc"}
+    old = CONTENT["sfhdelayedtrunc"]
+    new = {"age_main": old["age"], "age_bq": old["age_trunc"]}
+    new |= {key: old[key] for key in ("tau_main", "r_sfr")}
+    # The order of the parameters is that of the module.
+    one, other = build(), build({"sfhdelayedbq": new, **content})
+    np.testing.assert_array_equal(one.stellar_flux, other.stellar_flux)
+    assert "sfh.age_bq" in {q.name for q in other.quantities}
+
+
+def test_modified_starburst_has_one_screen_for_stars_and_another_for_lines():
+    content = {key: value for key, value in CONTENT.items() if key != "dustatt_calzleit"}
+    content["nebular"] = {"emission": False}
+    shape = {"uv_bump_amplitude": 1.5, "powerlaw_slope": -0.3}
+    lines = {"E_BV_lines": [0.0, 0.5], "E_BV_factor": 0.4, **shape}
+    alike = {"E_BVs_young": [0.0, 0.2], "E_BVs_old_factor": 1.0, **shape}
+    one = build({**content, "dustatt_modified_starburst": lines})
+    other = build({**content, "dustatt_calzleit": alike})
+    # Without gas the modules agree.
+    np.testing.assert_allclose(one.stellar_flux, other.stellar_flux, rtol=1e-12)
+    np.testing.assert_allclose(one.luminosity, other.luminosity, rtol=1e-12)
+    content["nebular"] = {"emission": True}
+    one = build({**content, "dustatt_modified_starburst": lines})
+    other = build({**content, "dustatt_calzleit": alike})
+    red = one.stellar_parameters["attenuation.E_BV_lines"] > 0
+    np.testing.assert_allclose(one.stellar_flux[~red], other.stellar_flux[~red], rtol=1e-12)
+    # Lines lose more than in the screen of the stars, and dust gains what they lose.
+    assert (one.luminosity[red] > other.luminosity[red]).all()
+    assert (one.stellar_flux[red] <= other.stellar_flux[red] * (1 + 1e-12)).all()
+    names = {q.name: q for q in one.quantities}
+    strength = names["attenuation.E_BVs"].stellar
+    np.testing.assert_allclose(strength[red], 0.2)
+    assert names["attenuation.E_BV_factor"].stellar[0] == 0.4
+
+
 # --- files ---------------------------------------------------------------------------------------
 
 

@@ -28,6 +28,8 @@ ATTENUATION_CURVES = {"B_B90": "B_B90", "V_B90": "V_B90", "FUV": "GALEX_FUV"}
 MODULES = {
     "sfh": {
         "sfhdelayedtrunc": {"tau_main": None, "age": None, "age_trunc": None, "r_sfr": None},
+        # The same under the names of CIGALE 2022.
+        "sfhdelayedbq": {"tau_main": None, "age_main": None, "age_bq": None, "r_sfr": None},
         "sfhdelayed": {
             "tau_main": None,
             "age_main": None,
@@ -62,6 +64,15 @@ MODULES = {
             "uv_bump_width": [35.0],
             "uv_bump_amplitude": [0.0],
             "powerlaw_slope": [0.0],
+        },
+        "dustatt_modified_starburst": {
+            "E_BV_lines": None,
+            "E_BV_factor": [0.44],
+            "uv_bump_wavelength": [217.5],
+            "uv_bump_width": [35.0],
+            "uv_bump_amplitude": [0.0],
+            "powerlaw_slope": [0.0],
+            "Rv": [3.1],
         },
         "dustatt_powerlaw": {
             "Av_young": None,
@@ -346,6 +357,10 @@ def _history(module, values):
     """Return the star formation history of a set of parameters."""
     if module == "sfhdelayedtrunc":
         return sfh.delayed_truncated(**values)
+    if module == "sfhdelayedbq":
+        return sfh.delayed_truncated(
+            values["tau_main"], values["age_main"], values["age_bq"], values["r_sfr"]
+        )
     return sfh.delayed(**values)
 
 
@@ -380,7 +395,7 @@ def _stellar_factor(spec, observed, rest, redshift):
     for column in range(n_screen):
         screen = {key: values[column] for key, values in screens.items()}
         through = _transmission(spec.modules["attenuation"], screen, wavelength)
-        lines_through = _transmission(spec.modules["attenuation"], screen, lines_nm)
+        lines_through = _transmission(spec.modules["attenuation"], screen, lines_nm, lines=True)
         flux[:, column] = _total(
             continuum * through, lines * lines_through, to_bands, lines_to_bands
         )
@@ -406,15 +421,10 @@ def _stellar_factor(spec, observed, rest, redshift):
         for name, (values, unit) in composite.quantities.items()
     ]
     parameters = {f"sfh.{key}": of_history(values) for key, values in history.items()}
-    young = "E_BVs_young" if "E_BVs_young" in screens else "Av_young"
-    factor = young.replace("young", "old_factor")
     parameters |= {f"attenuation.{key}": of_screen(values) for key, values in screens.items()}
-    label = "E_BVs.stellar" if young == "E_BVs_young" else "Av.stellar"
     named = {
         **{f"sfh.{key}": (of_history(values), "Myr") for key, values in history.items()},
-        f"attenuation.{label}.young": (of_screen(screens[young]), "mag"),
-        f"attenuation.{label}.old": (of_screen(screens[young] * screens[factor]), "mag"),
-        "attenuation.ebvs_old_factor": (of_screen(screens[factor]), ""),
+        **{key: (of_screen(values), unit) for key, (values, unit) in _screen_names(screens)},
         "attenuation.powerlaw_slope": (of_screen(screens["powerlaw_slope"]), ""),
         "attenuation.uv_bump_amplitude": (of_screen(screens["uv_bump_amplitude"]), ""),
     }
@@ -436,12 +446,31 @@ def _stellar_factor(spec, observed, rest, redshift):
     }
 
 
+def _screen_names(screens):
+    """Return CIGALE's names of the strengths of attenuation, with values and units."""
+    if "E_BV_lines" in screens:
+        lines, factor = screens["E_BV_lines"], screens["E_BV_factor"]
+        return [
+            ("attenuation.E_BV_lines", (lines, "mag")),
+            ("attenuation.E_BVs", (lines * factor, "mag")),
+            ("attenuation.E_BV_factor", (factor, "")),
+        ]
+    young = "E_BVs_young" if "E_BVs_young" in screens else "Av_young"
+    strength, factor = screens[young], screens[young.replace("young", "old_factor")]
+    label = young.removesuffix("_young")
+    return [
+        (f"attenuation.{label}.stellar.young", (strength, "mag")),
+        (f"attenuation.{label}.stellar.old", (strength * factor, "mag")),
+        ("attenuation.ebvs_old_factor", (factor, "")),
+    ]
+
+
 def _total(continuum, lines, matrix, line_matrix):
     """Return the flux of young and old parts together, shape (n_history, n_band)."""
     return continuum.sum(axis=1) @ matrix + lines.sum(axis=1) @ line_matrix
 
 
-def _transmission(module, screen, wavelength):
+def _transmission(module, screen, wavelength, *, lines=False):
     """Return the transmitted fraction of the young and the old part, shape (2, n_w)."""
     shape = {
         "powerlaw_slope": screen["powerlaw_slope"],
@@ -449,6 +478,14 @@ def _transmission(module, screen, wavelength):
         "bump_centre": screen["uv_bump_wavelength"],
         "bump_width": screen["uv_bump_width"],
     }
+    if module == "dustatt_modified_starburst":
+        # Young and old stars and the gas continuum share a screen, the lines have another.
+        if lines:
+            curve, strength = attenuation.milky_way(wavelength, screen["Rv"]), screen["E_BV_lines"]
+        else:
+            curve = attenuation.calzleit(wavelength, **shape)
+            strength = screen["E_BV_lines"] * screen["E_BV_factor"]
+        return 10.0 ** (-0.4 * np.outer([strength, strength], curve))
     if module == "dustatt_calzleit":
         curve = attenuation.calzleit(wavelength, **shape)
         young, factor = screen["E_BVs_young"], screen["E_BVs_old_factor"]

@@ -109,6 +109,13 @@ IMAGE_BANDS = configuration.image_bands(BANDS)
 MISSING_UNIT = config["survey"]["missing_unit"] or ("Jy/pix" if REAL else None)
 
 
+# What became of the images of each galaxy of which pixels are fitted.
+CLEAN_TABLES = [
+    f"{RESULTS}/images/{galaxy}/clean.parquet"
+    for galaxy in dict.fromkeys(row["galaxy"] for row in PIXELS.values())
+]
+
+
 def bands_with_images(galaxy):
     """Return the bands of the run in which a galaxy may have a raw image."""
     if config["survey"]["source"] != "local":

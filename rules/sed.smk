@@ -129,6 +129,7 @@ rule fit_sed:
 
 rule exclusions:
     input:
+        CLEAN_TABLES,
         expand(f"{RESULTS}/photometry/{{sample}}.parquet", sample=SAMPLES),
         expand(f"{RESULTS}/sed/{{sample}}/{{fit}}.parquet", sample=SAMPLES, fit=FITS),
         FEATURE_FILES,

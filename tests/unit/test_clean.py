@@ -62,7 +62,7 @@ def test_level_is_taken_of_a_flat_sky(radius):
     # The ring has 1100 blocks of 3 arcsec: its median is known to 1.25 x 0.3 / sqrt(n).
     n_ring = ((radius > 2) & (radius < 3.2)).sum()
     assert sky.level == pytest.approx(7, abs=4 * 1.25 * 0.3 / np.sqrt(n_ring) + 0.02)
-    assert sky.rms == pytest.approx(0.3, rel=0.05)
+    assert sky.rms == pytest.approx(0.3 / sky.block, rel=0.05)
     assert sky.model(SHAPE) == pytest.approx(np.full(SHAPE, sky.level))
 
 

@@ -76,6 +76,18 @@ LEAVES = dict(leaves(SCHEMA))
             nested("survey.source", "sdss"),
             "survey.source is 'sdss': use one of dustpedia, local, mock",
         ),
+        (nested("survey.source", "local"), "survey.source is local, but survey.images names no"),
+        (nested("survey.images", {"A": {"SDSS_r": "a"}}), "survey.images needs the source local"),
+        (
+            nested("survey", {"source": "local", "images": {"A": {"SDSS_x": "a"}}}),
+            "survey.images.A: the band SDSS_x is not known",
+        ),
+        (
+            nested("survey", {"source": "local", "images": {"A": {"IRAS_60": "a"}}}),
+            "survey.images.A: IRAS_60 has no pixel size in bands.csv",
+        ),
+        (nested("survey.least_cover", 1.5), "survey.least_cover is 1.5: it must be at most 1"),
+        (nested("sky.polynomial_order", 9), "sky.polynomial_order is 9: it must be at most 8"),
         (nested("mock.n_galaxies", 7), "mock.n_galaxies is 7: it must be at least 8"),
         (nested("mock.n_galaxies", 8.5), "mock.n_galaxies is 8.5: a whole number is needed"),
         (nested("mock.seed", -1), "mock.seed is -1: it must be at least 0"),

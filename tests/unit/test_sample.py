@@ -355,6 +355,86 @@ def test_galaxies_of_a_run(catalogue, tmp_path):
         config["sample"][key] = []
 
 
+def test_sample_of_the_paper(data):
+    """714 galaxies of the published fits, M31 and M33; the counts of the docstring above."""
+    settings = {"add": ["M31", "M33"], "listed_in": "cigale/full/dustpedia_fluxes_full.mag"}
+    config = run(["150pc", "400pc", "1kpc", "3kpc"], mirror=str(data), sample=settings)
+    galaxies = sample.read_galaxies(config)
+    assert len(galaxies) == 716
+    assert [one.galaxy for one in galaxies[-2:]] == ["M31", "M33"]
+    included = {}
+    for row in plan(config, galaxies):
+        if row["included"]:
+            included.setdefault(row["scale"], set()).add(row["galaxy"])
+    assert [len(included[scale]) for scale in config["scales"]] == [10, 44, 104, 596]
+    assert len(included["400pc"] & included["1kpc"] & included["3kpc"]) == 28
+    m31 = galaxies[-2]
+    # The paper has 61,290 pixels of M31 at 18 arcsec.
+    assert m31.area_arcsec2 / 18**2 == pytest.approx(61290, rel=0.02)
+
+
+BY_HAND = ",".join(sample.GALAXY_COLUMNS)
+
+
+def test_galaxies_by_hand(catalogue, tmp_path):
+    path = tmp_path / "hand.csv"
+    lines = [
+        BY_HAND,
+        "NGC1,,,,,,0.25,,,own,0.05,0.01",
+        "M31,10.7,41.3,0.785,0,10668,0.225,38,3,books,0.062,0.01",
+        "NGC8,10.7,,,,,,,,half a galaxy,,",
+    ]
+    path.write_text("\n".join(lines) + "\n")
+    by_hand = sample.rows_by_hand(path)
+    known = sample.with_hand({"NGC1": catalogue()[0]}, by_hand, path)
+    assert list(known) == ["NGC1", "M31"]
+    corrected = known["NGC1"]
+    assert (corrected.axis_ratio, corrected.ebv, corrected.ebv_err) == (0.25, 0.05, 0.01)
+    assert corrected.source == "DustPedia; own"
+    assert (corrected.ra, corrected.pa) == (10.5, 10.0)
+    assert known["M31"].d25_arcsec == 10668
+    assert known["M31"].redshift == 0
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("NGC 1,,,,,,,,,x,,", "'NGC 1' cannot name a galaxy"),
+        ("NGC1,,,,,,,,,,0.1,0.1", "NGC1 has no source"),
+        ("NGC1,,,-3,,,,,,x,,", "NGC1: distance is -3: it must be above 0"),
+        ("NGC1,a,,,,,,,,x,,", "NGC1: ra is 'a': a number is needed"),
+        ("NGC1,,,,,,,,,x,,\nNGC1,,,,,,,,,x,,", "has NGC1 twice"),
+    ],
+)
+def test_wrong_tables_by_hand(tmp_path, line, message):
+    path = tmp_path / "hand.csv"
+    path.write_text(f"{BY_HAND}\n{line}\n")
+    with pytest.raises(DataError, match=re.escape(message)):
+        sample.rows_by_hand(path)
+
+
+def test_local_galaxies_given_whole_need_no_catalogue(tmp_path):
+    path = tmp_path / "hand.csv"
+    row = "mine,1,2,3,0,60,0.5,10,,measured,0.02,0.01"
+    path.write_text(f"{BY_HAND}\n{row}\n")
+    survey = {"source": "local", "images": {"mine": {"SDSS_r": "a.fits"}}}
+    config = run(["global"], survey=survey, sample={"by_hand": str(path)}, data_dir=str(tmp_path))
+    assert sample.missing_catalogues(config) == []
+    assert [one.galaxy for one in sample.read_galaxies(config)] == ["mine"]
+    config["survey"]["images"]["other"] = {"SDSS_r": "b.fits"}
+    assert sample.missing_catalogues(config) == list(sample.CATALOGUES)
+
+
+def test_reddening_of_a_file(tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_text("galaxy,ebv,ebv_err,source\nNGC1,0.04,0.001,IRSA\n")
+    found = sample.with_reddening(galaxy(), path)
+    assert (found.ebv, found.ebv_err) == (0.04, 0.001)
+    path.write_text("ebv,ebv_err\n")
+    with pytest.raises(DataError, match="has 0 rows, where one is needed"):
+        sample.with_reddening(galaxy(), path)
+
+
 def test_galaxy_table_comes_back_as_written(tmp_path):
     galaxies = [
         galaxy("NA", hubble_stage=math.nan),

@@ -18,7 +18,7 @@ from dustcast.tables import DataError
 # Blocks of the downsampled map are at least as wide as this, and not more than so many: a fifth
 # order needs no finer map, and large images would take minutes.
 BLOCK_ARCSEC = 2.0
-MOST_BLOCKS = 120_000
+MOST_BLOCKS = 60_000
 # With few photons most pixels hold the same number, and a median says nothing. Blocks grow until no
 # value is shared by more than this part of them, or they would be fewer than FEWEST_BLOCKS.
 LARGEST_SHARE = 0.02

@@ -364,7 +364,13 @@ def _fit_gaussian(part, x, y, width, beam, star, scale):
         return np.append((values - matrix @ solution) / scatter, constraints)
 
     start = [0.0, 0.0, star.log_width]
-    bounds = ([-3 * place, -3 * place, -1.0], [3 * place, 3 * place, 1.5])
+    if star.motion / scale > beam / 2:
+        # From where Gaia saw it, the slope of its profile now may not be felt.
+        near = np.hypot(columns - x, rows - y) <= star.motion / scale + beam
+        peak = np.argmax(np.where(near, values, -np.inf))
+        start[:2] = columns[peak] - x, rows[peak] - y
+    farthest = 3 * place + 1
+    bounds = ([-farthest, -farthest, -1.0], [farthest, farthest, 1.5])
     found = least_squares(residuals, start, bounds=bounds, loss="soft_l1", max_nfev=40)
     matrix, solution = linear(found.x)
     rest = values - matrix @ solution

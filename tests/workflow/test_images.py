@@ -1,0 +1,110 @@
+"""From raw images to clean ones through the workflow, with images made here."""
+
+import checkout
+import numpy as np
+import pytest
+import yaml
+from astropy.io import fits
+
+from dustcast.sample import GALAXY_COLUMNS
+from dustcast.tables import read_table
+
+FOLDER = "results/own/images/mine"
+CONFIG = "own.yaml"
+SIZE = 150
+
+
+def header():
+    cards = {
+        "CTYPE1": "RA---TAN",
+        "CTYPE2": "DEC--TAN",
+        "CRVAL1": 150.0,
+        "CRVAL2": 20.0,
+        "CRPIX1": (SIZE + 1) / 2,
+        "CRPIX2": (SIZE + 1) / 2,
+        "CDELT1": -3 / 3600,
+        "CDELT2": 3 / 3600,
+        "BUNIT": "MJy/sr",
+    }
+    return fits.Header(cards)
+
+
+@pytest.fixture(scope="module")
+def own(tmp_path_factory):
+    """A copy of the repository with clean images of a galaxy of one's own, and the page of it."""
+    folder = checkout.copy_repository(tmp_path_factory.mktemp("images"))
+    rng = np.random.default_rng(0)
+    y, x = np.mgrid[:SIZE, :SIZE] - (SIZE - 1) / 2
+    disc = 20 * np.exp(-np.hypot(x, y) / 5)
+    for name in ("r", "w"):
+        data = 5 + disc + rng.normal(0, 0.2, disc.shape)
+        fits.PrimaryHDU(data, header()).writeto(folder / f"{name}.fits")
+    broken = folder / "broken.fits"
+    broken.write_bytes((folder / "r.fits").read_bytes()[:5000])
+    row = "mine,150,20,10,0,60,1,0,,made here,0.1,0.01"
+    (folder / "galaxies.csv").write_text(f"{','.join(GALAXY_COLUMNS)}\n{row}\n")
+    (folder / "stars.csv").write_text(
+        "galaxy,band,action,ra,dec,radius_arcsec,to_ra,to_dec,reason\n"
+        "mine,,add,150.01,20.01,9,,,a star\n"
+    )
+    images = {"SDSS_r": "r.fits", "SDSS_i": "broken.fits", "WISE_12": "w.fits"}
+    config = {
+        "run": "own",
+        "survey": {"source": "local", "images": {"mine": images}},
+        "sample": {"by_hand": "galaxies.csv"},
+        "stars": {"source": "by_hand", "by_hand": "stars.csv"},
+    }
+    (folder / CONFIG).write_text(yaml.safe_dump(config))
+    page = "results/own/figures/quicklook/mine.png"
+    checkout.snakemake(folder, f"{FOLDER}/clean/WISE_12.fits", page, "--cores", "2", config=CONFIG)
+    return folder
+
+
+def test_each_band_has_a_product(own):
+    clean = own / FOLDER / "clean"
+    assert len(list(clean.glob("*.fits"))) == 26
+    with fits.open(clean / "SDSS_r.fits") as hdus:
+        assert hdus[0].header["DC_OK"] is True
+        assert hdus[0].header["DC_EXT"] == pytest.approx(10 ** (0.4 * 2.285 * 0.1))
+        assert hdus["STARS"].data.sum() == pytest.approx(np.pi * 3**2, abs=5)
+        assert np.isnan(hdus[0].data[hdus["STARS"].data > 0]).all()
+    for band, why in (("SDSS_i", "cut short or damaged"), ("PACS_70", "there is no image")):
+        cards = fits.getheader(clean / f"{band}.fits")
+        assert cards["DC_OK"] is False
+        assert why in cards["DC_WHY"]
+
+
+def test_what_is_left_out_is_listed(own):
+    table = read_table(own / FOLDER / "clean.parquet")
+    assert table["ok"].sum() == 2
+    rows = table.meta["exclusions"]
+    assert len(rows) == 24
+    (found,) = [row for row in rows if row[1] == "SDSS_i"]
+    assert found[:4] == ["mine", "SDSS_i", "", "clean_image"]
+    assert "raw/SDSS_i.fits" in found[4]
+
+
+def test_raw_images_are_links(own):
+    raw = own / FOLDER / "raw/SDSS_r.fits"
+    assert raw.is_symlink()
+    assert raw.resolve() == (own / "r.fits").resolve()
+
+
+def test_page_is_small(own):
+    page = own / "results/own/figures/quicklook/mine.png"
+    assert 10_000 < page.stat().st_size <= 300_000
+
+
+def test_second_run_has_nothing_to_do(own):
+    target = "results/own/figures/quicklook/mine.png"
+    assert "Nothing to be done" in checkout.snakemake(own, target, "-n", config=CONFIG).stdout
+
+
+def test_images_that_are_not_there(own):
+    wrong = yaml.safe_load((own / CONFIG).read_text())
+    wrong["survey"]["images"]["mine"] = {"SDSS_r": "nowhere.fits"}
+    (own / "wrong.yaml").write_text(yaml.safe_dump(wrong | {"run": "wrong"}))
+    target = "results/wrong/images/mine/clean/SDSS_r.fits"
+    done = checkout.snakemake(own, target, "-n", config="wrong.yaml", check=False)
+    assert done.returncode != 0
+    assert "nowhere.fits" in done.stdout

@@ -110,6 +110,10 @@ lint: venv ## style of Python and Snakemake files
 bench-fit: venv ## speed and memory of the fits
 	PYTHONPATH=scripts $(PY) tests/bench/bench_fit.py
 
+.PHONY: bench-images
+bench-images: venv ## speed and memory of convolution and cubes
+	OMP_NUM_THREADS=1 PYTHONPATH=scripts $(PY) tests/bench/bench_images.py
+
 # ---------------------------------------------------------------------------------------------
 # Upkeep
 

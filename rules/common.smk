@@ -175,6 +175,33 @@ def quicklook_input(wildcards):
     }
 
 
+# Cubes: how they are made, and the rows of the plan that have one.
+SUMMED = config["photometry"]["source"] == "images"
+CUBE_SETTINGS = {
+    key: config["images"][key]
+    for key in ("resampling", "field", "sky_pixels", "min_cover", "poisson")
+} | {"kernels": config["images"]["kernels"] and f"{DATA}/{config['images']['kernels']}"}
+CUBES = {
+    (row["galaxy"], row["scale"]): row
+    for row in PLAN
+    if row["included"] and (SUMMED or row["scale"] != sample.GLOBAL)
+}
+
+
+def cube_rows(wildcards):
+    """Return the rows of the plan of one galaxy that take images."""
+    return [row for (galaxy, _), row in CUBES.items() if galaxy == wildcards.galaxy]
+
+
+def convolved_images(wildcards):
+    """Return the convolved images that a cube is stacked of."""
+    row = CUBES[wildcards.galaxy, wildcards.scale]
+    return expand(
+        f"{RESULTS}/convolved/{wildcards.galaxy}/{{band}}.fits",
+        band=configuration.image_bands(row["bands_full"].split(";")),
+    )
+
+
 def fitted_bands(wildcards):
     """Return the bands that a fit sees: of pixels, those whose images reach the common PSF."""
     bands = configuration.fit_bands(config, wildcards.fit)

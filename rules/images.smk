@@ -1,4 +1,5 @@
-# From raw images to clean ones: fetching, stars, sky, extinction.
+# From raw images to clean ones: fetching, stars, sky, extinction. Then to cubes of one grid and PSF,
+# and to the photometry of pixels and galaxies.
 
 
 # `update`: what is there and whole is kept, or a change of the library would fetch all anew.
@@ -165,3 +166,128 @@ rule quicklook:
         "Drawing the quick-look page of {wildcards.galaxy}"
     script:
         "../scripts/quicklook.py"
+
+
+# One job a galaxy and image for all scales: the image is read and transformed once.
+rule convolve_bands:
+    input:
+        galaxies=f"{RESULTS}/sample/galaxies.csv",
+        clean=expand(
+            f"{RESULTS}/images/{{{{galaxy}}}}/clean/{{band}}.fits", band=IMAGE_BANDS
+        ),
+    output:
+        [
+            path if config["images"]["keep_convolved"] else temp(path)
+            for path in expand(
+                f"{RESULTS}/convolved/{{{{galaxy}}}}/{{band}}.fits", band=IMAGE_BANDS
+            )
+        ],
+    log:
+        log_of("convolve_bands/{galaxy}"),
+    benchmark:
+        benchmark_of("convolve_bands/{galaxy}")
+    conda:
+        "../envs/images.yaml"
+    threads: 4
+    resources:
+        mem_mb=4000,
+    params:
+        code=code_hash("imaging"),
+        rows=cube_rows,
+        settings=CUBE_SETTINGS,
+    message:
+        "Convolving the images of {wildcards.galaxy}"
+    script:
+        "../scripts/convolve_bands.py"
+
+
+rule stack_cube:
+    input:
+        galaxies=f"{RESULTS}/sample/galaxies.csv",
+        convolved=convolved_images,
+    output:
+        f"{RESULTS}/cubes/{{galaxy}}/{{scale}}.fits",
+    log:
+        log_of("stack_cube/{galaxy}_{scale}"),
+    benchmark:
+        benchmark_of("stack_cube/{galaxy}_{scale}")
+    conda:
+        "../envs/images.yaml"
+    resources:
+        mem_mb=2000,
+    params:
+        code=code_hash("imaging"),
+        row=lambda wildcards: CUBES[wildcards.galaxy, wildcards.scale],
+        settings=CUBE_SETTINGS,
+    message:
+        "Stacking the cube of {wildcards.galaxy} at {wildcards.scale}"
+    script:
+        "../scripts/stack_cube.py"
+
+
+rule extract_pixels:
+    input:
+        galaxies=f"{RESULTS}/sample/galaxies.csv",
+        cube=f"{RESULTS}/cubes/{{galaxy}}/{{scale}}.fits",
+    output:
+        f"{RESULTS}/photometry/{{galaxy}}/{{scale}}.parquet",
+    log:
+        log_of("extract_pixels/{galaxy}_{scale}"),
+    benchmark:
+        benchmark_of("extract_pixels/{galaxy}_{scale}")
+    conda:
+        "../envs/images.yaml"
+    params:
+        code=code_hash("imaging"),
+        bands=BANDS,
+    message:
+        "Photometry of the pixels of {wildcards.galaxy} at {wildcards.scale}"
+    script:
+        "../scripts/extract_pixels.py"
+
+
+rule cubes:
+    input:
+        [f"{RESULTS}/cubes/{galaxy}/{scale}.fits" for galaxy, scale in CUBES],
+    message:
+        "All cubes of the plan are made"
+
+
+rule pixels:
+    input:
+        [f"{RESULTS}/photometry/{name}.parquet" for name in PIXELS],
+    message:
+        "The photometry of all pixels of the plan is made"
+
+
+if SUMMED:
+
+    rule image_photometry:
+        input:
+            galaxies=f"{RESULTS}/sample/galaxies.csv",
+            cubes=[
+                f"{RESULTS}/cubes/{galaxy}/{scale}.fits"
+                for galaxy, scale in CUBES
+                if scale == sample.GLOBAL
+            ],
+            apertures=[
+                f"{DATA}/{name}"
+                for name in sample.catalogues(config)
+                if name == sample.APERTURES
+            ],
+        output:
+            photometry=f"{RESULTS}/photometry/global.parquet",
+            apertures=f"{RESULTS}/photometry/apertures.parquet",
+        log:
+            log_of("image_photometry"),
+        benchmark:
+            benchmark_of("image_photometry")
+        conda:
+            "../envs/images.yaml"
+        params:
+            code=code_hash("imaging"),
+            bands=BANDS,
+        message:
+            "Summing the images of whole galaxies"
+        script:
+            "../scripts/image_photometry.py"

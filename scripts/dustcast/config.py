@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 import difflib
 import math
+import re
 from functools import lru_cache
 from pathlib import Path
 
@@ -17,6 +18,8 @@ from dustcast.tables import DataError
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 CONFIG_FOLDER = REPOSITORY / "config"
+# Names of Gaussian PSFs: the width in arcsec.
+GAUSS_PATTERN = r"Gauss_([0-9]+(?:[.][0-9]+)?)"
 
 
 def complete(config):
@@ -46,12 +49,7 @@ def complete(config):
         raise DataError(_sentence(errors[0]))
     _check_finite(config, ())
     filled = _with_defaults(copy.deepcopy(dict(config)), schema)
-    images = [scale for scale in filled["scales"] if scale != "global"]
-    if images:
-        raise DataError(
-            f"scales names {images[0]}: pixels need images, which this version does not process "
-            "yet: use global"
-        )
+    _check_images(filled)
     check_bands(filled["bands"]["leave_out"], "bands.leave_out")
     _check_survey(filled)
     for name, fit in filled["sed"]["fits"].items():
@@ -78,6 +76,39 @@ def _check_survey(config):
         without = [band for band in images if band not in image_bands(band_table())]
         if without:
             raise DataError(f"survey.images.{galaxy}: {without[0]} has no pixel size in bands.csv")
+
+
+def _check_images(config):
+    """Raise `DataError` if what a run asks of images does not fit together."""
+    pixels = [scale for scale in config["scales"] if scale != "global"]
+    summed = config["photometry"]["source"] == "images"
+    if config["survey"]["source"] == "mock" and config["mock"]["level"] == "table":
+        if pixels:
+            raise DataError(
+                f"scales names {pixels[0]}: pixels need images, which a simulated table of "
+                "photometry does not have: use global"
+            )
+        if summed:
+            raise DataError(
+                "photometry.source is images, which a simulated table of photometry does not "
+                "have: leave it out"
+            )
+    for scale, name in config["images"]["target_psf"].items():
+        where = f"images.target_psf.{scale}"
+        if scale not in pixels:
+            raise DataError(f"{where}: the run has no such scale: scales has {', '.join(pixels)}")
+        if not math.isfinite(psf_width(name, where)):
+            raise DataError(f"{where}: {name} has no images: name another band")
+
+
+def psf_width(name, where):
+    """Return the nominal width in arcsec of a PSF: a band's, or that of a Gaussian's name."""
+    gaussian = re.fullmatch(GAUSS_PATTERN, name)
+    if gaussian and float(gaussian[1]) > 0:
+        return float(gaussian[1])
+    if name not in band_table():
+        raise DataError(f"{where}: there is no PSF {name}: name a band, or a Gaussian, Gauss_6.7")
+    return band_table()[name].fwhm_arcsec
 
 
 def image_bands(bands):

@@ -13,7 +13,7 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 from dustcast.bands import band_table
-from dustcast.config import run_bands
+from dustcast.config import psf_width, run_bands
 from dustcast.tables import DataError, read_csv
 from dustcast.units import pixel_scale_pc
 
@@ -480,8 +480,9 @@ def _plan_row(config, galaxy, scale):
             band for band in PHYSICAL_TARGETS if band in bands and known[band].fwhm_arcsec <= angle
         ]
     row |= {"pixel_arcsec": angle, "pixel_scale_pc": length}
+    chosen = config["images"]["target_psf"].get(scale)
     # NaN (a band without images) compares false above and never becomes a target.
-    if not targets:
+    if not targets and not chosen:
         row |= _excluded(f'no PSF of the run is as narrow as the pixel of {angle:.3g}"')
         return row
     size = galaxy.d25_pc * (1.0 if config["sample"]["size_cut"] == "diameter" else 0.5)
@@ -489,8 +490,10 @@ def _plan_row(config, galaxy, scale):
         row |= _excluded(f"{config['sample']['size_cut']} of {size:.0f} pc is below the pixel")
         return row
     # MIPS 70 has the nominal width of SPIRE 250; kernels lead to the SPIRE beams.
-    target = max(targets, key=lambda band: (known[band].fwhm_arcsec, band in PHYSICAL_TARGETS))
-    widest = LARGEST_PSF_EXCESS * known[target].fwhm_arcsec
+    target = chosen or max(
+        targets, key=lambda band: (known[band].fwhm_arcsec, band in PHYSICAL_TARGETS)
+    )
+    widest = LARGEST_PSF_EXCESS * psf_width(target, f"the target of {scale}")
     kept = [band for band in bands if known[band].fwhm_arcsec <= widest]
     row |= {"target_psf": target, "n_pixel_expected": round(galaxy.area_arcsec2 / angle**2)}
     row |= _bands(kept, known)

@@ -359,3 +359,19 @@ def test_what_is_no_clean_image(tmp_path, noise):
     path = write(tmp_path / "a.fits", noise, header(SHAPE, 3.0))
     with pytest.raises(DataError, match="is not a clean image"):
         read_clean(path)
+
+
+@pytest.mark.parametrize(
+    ("keyword", "value", "message"),
+    [("BUNIT", "Jy/pix", "BUNIT must be MJy/sr"), ("CTYPE1", "X", "CTYPE1, CTYPE2")],
+)
+def test_clean_images_with_faulty_headers(tmp_path, noise, keyword, value, message):
+    path = tmp_path / "a.fits"
+    cards = {"DC_BAND": ("PACS_100", "band")}
+    write_clean(path, CleanImage(noise, tangent(SHAPE, 3.0), noise > 7, cards))
+    with fits.open(path, mode="update") as hdus:
+        hdus[0].header[keyword] = value
+        if keyword == "CTYPE1":
+            hdus[0].header["CTYPE2"] = "Y"
+    with pytest.raises(DataError, match=message):
+        read_clean(path)

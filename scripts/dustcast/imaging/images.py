@@ -484,7 +484,8 @@ def read_clean(path):
     Returns
     -------
     CleanImage
-        Its cards are values alone, without comments.
+        Its arrays are mapped from the file, so that parts of a large image can be read; its cards
+        are values alone, without comments.
 
     Raises
     ------
@@ -495,17 +496,23 @@ def read_clean(path):
     from astropy.wcs import WCS
 
     try:
-        with _silence(), fits.open(path, memmap=False) as hdus:
+        with _silence(), fits.open(path, memmap=True) as hdus:
             header = hdus[0].header
             cards = {key: header[key] for key in header if key.startswith("DC_")}
             if not cards["DC_OK"]:
                 return CleanImage(cards=cards)
-            stars = hdus["STARS"].data.astype(bool)
-            return CleanImage(np.array(hdus[0].data, dtype=float), WCS(header), stars, cards)
-    except (OSError, KeyError, TypeError, ValueError) as fault:
+            data, stars, wcs = hdus[0].data, hdus["STARS"].data.view(bool), WCS(header)
+    except (OSError, KeyError, TypeError, ValueError, AttributeError) as fault:
         raise DataError(
             f"{path} is not a clean image ({' '.join(str(fault).split())}): delete it and run again"
         ) from None
+    if data.ndim != 2 or data.shape != stars.shape:
+        raise DataError(f"{path} is not a clean image: image and STARS need one shape of two axes")
+    if header.get("BUNIT") != "MJy/sr":
+        raise DataError(f"{path} is not a clean image: BUNIT must be MJy/sr")
+    if not wcs.has_celestial:
+        raise DataError(f"{path} is not a clean image: CTYPE1, CTYPE2 must be celestial")
+    return CleanImage(data, wcs, stars, cards)
 
 
 def _card(value):

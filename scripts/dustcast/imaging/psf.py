@@ -13,11 +13,11 @@ from pathlib import Path
 
 import numpy as np
 
+from dustcast.config import GAUSS_PATTERN
 from dustcast.tables import DataError, read_csv
 
 PSF_TABLE = Path(__file__).resolve().parents[3] / "resources" / "psfs" / "psfs.csv"
 KINDS = ("airy", "moffat", "gaussian")
-GAUSS_PATTERN = r"Gauss_([0-9]+(?:[.][0-9]+)?)"
 FWHM_PER_SIGMA = 2 * math.sqrt(2 * math.log(2))
 
 # Wavelengths at which the Airy pattern of a broad band is averaged.

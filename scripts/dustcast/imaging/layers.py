@@ -1,0 +1,274 @@
+"""One band of one galaxy on the grids of all its scales: convolved, resampled, with errors."""
+
+from __future__ import annotations
+
+import functools
+import math
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from dustcast.bands import band_table
+from dustcast.imaging import errors, resampling
+from dustcast.imaging.convolution import STRIDES, Convolver, choose_stride
+from dustcast.imaging.matching import IDENTITY, find_kernel
+from dustcast.imaging.psf import find_psf
+from dustcast.sample import GLOBAL, PHYSICAL_TARGETS
+from dustcast.tables import DataError
+
+# The convolved image keeps at least this many pixels in the width of its PSF, and in one of the
+# cube: fewer change a cube by more than 1e-3 of its peak.
+PIXELS_A_WIDTH = 5.0
+# Pixels of the whole galaxy's grid in the width of the coarsest PSF.
+GLOBAL_PIXELS_A_WIDTH = 3.0
+# Sky begins outside this many times the D25 ellipse, and one PSF width further.
+SKY_FROM_D25 = 1.25
+
+ERROR_PARTS = ("RMS", "CAL", "EXT", "POIS")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How images become cubes: the section `images` of the configuration.
+
+    Attributes
+    ----------
+    resampling : str
+        Kernel of the adaptive method, ``hann`` or ``gaussian``.
+    field : float
+        Least side of a grid in units of D25.
+    sky_pixels : int
+        Least number of pixels between the D25 circle and each edge of a grid.
+    min_cover : float
+        Share of a pixel that the image must cover.
+    poisson : bool
+        Whether photon noise counts where the gain is known.
+    kernels : str or None
+        Folder of kernels of Aniano et al. (2011).
+    """
+
+    resampling: str = "hann"
+    field: float = 1.5
+    sky_pixels: int = 12
+    min_cover: float = 0.9
+    poisson: bool = False
+    kernels: str | None = None
+
+
+@dataclass(frozen=True)
+class Scale:
+    """A scale of a galaxy: a target PSF and a pixel.
+
+    Attributes
+    ----------
+    name : str
+        ``18arcsec``, ``1kpc``, ``global``, ...
+    target : str
+        Name of the PSF.
+    pixel : float
+        In arcsec.
+    bands : tuple of str
+        Bands that take part.
+    """
+
+    name: str
+    target: str
+    pixel: float
+    bands: tuple[str, ...]
+
+
+@dataclass
+class Layer:
+    """A band at a scale. Planes are of shape (n, n), in MJy/sr; None where `why` says so.
+
+    Attributes
+    ----------
+    flux : ndarray
+        NaN where the image does not cover the pixel; interpolated under stars.
+    parts : dict of str to ndarray
+        Errors by `ERROR_PARTS`.
+    cover, star : ndarray
+        Shares of the pixel that the image covers and that star masks cover.
+    info : dict
+        Numbers for the header.
+    why : str
+        Why there is nothing.
+    """
+
+    flux: np.ndarray | None = None
+    parts: dict = field(default_factory=dict)
+    cover: np.ndarray | None = None
+    star: np.ndarray | None = None
+    info: dict = field(default_factory=dict)
+    why: str = ""
+
+
+def scale_of(row):
+    """Return the scale of a row of the plan.
+
+    The whole galaxy has the coarsest PSF of its bands and pixels that resolve it.
+    """
+    bands = tuple(row["bands_full"].split(";"))
+    if row["scale"] != GLOBAL:
+        return Scale(row["scale"], row["target_psf"], float(row["pixel_arcsec"]), bands)
+    known = band_table()
+    bands = tuple(band for band in bands if math.isfinite(known[band].fwhm_arcsec))
+    target = max(bands, key=lambda band: (known[band].fwhm_arcsec, band in PHYSICAL_TARGETS))
+    return Scale(GLOBAL, target, find_psf(target).fwhm / GLOBAL_PIXELS_A_WIDTH, bands)
+
+
+def grid_of(galaxy, scale, settings):
+    """Return the grid of a galaxy at a scale."""
+    return resampling.galaxy_grid(
+        galaxy, scale.pixel, field=settings.field, sky_pixels=settings.sky_pixels
+    )
+
+
+@functools.lru_cache(maxsize=256)
+def _kernel(band, target, pixel, folder):
+    """Return a kernel, its check remembered, for a job that needs it at several scales."""
+    return find_kernel(band, target, pixel=pixel, folder=folder)
+
+
+def make_layers(clean, scales, galaxy, settings, workers=1):
+    """Bring a clean image to the PSFs and grids of several scales.
+
+    The image is read and transformed once for all.
+
+    Parameters
+    ----------
+    clean : dustcast.imaging.images.CleanImage
+        With an image.
+    scales : list of Scale
+        Those that take the band.
+    galaxy : dustcast.sample.Galaxy
+    settings : Settings
+    workers : int
+        Threads of the transforms.
+
+    Returns
+    -------
+    dict of str to Layer
+        By the name of the scale.
+    """
+    from astropy.wcs.utils import proj_plane_pixel_scales
+
+    steps = 3600 * proj_plane_pixel_scales(clean.wcs)[::-1]
+    pixel = float(math.sqrt(steps[0] * steps[1]))
+    band = clean.cards["DC_BAND"]
+    layers, ready = {}, []
+    for scale in scales:
+        try:
+            kernel = _kernel(band, scale.target, round(pixel, 4), settings.kernels)
+        except DataError as fault:
+            layers[scale.name] = Layer(why=str(fault))
+            continue
+        grid = grid_of(galaxy, scale, settings)
+        part = resampling.footprint(clean.wcs, clean.data.shape, grid, kernel.reach)
+        if part is None:
+            layers[scale.name] = Layer(why="the image does not cover the galaxy")
+            continue
+        ready.append((scale, kernel, grid, part, _stride(clean, kernel, scale, steps.max())))
+    if not ready:
+        return layers
+    part = tuple(
+        slice(min(p[axis].start for *_, p, _ in ready), max(p[axis].stop for *_, p, _ in ready))
+        for axis in (0, 1)
+    )
+    convolver = None
+    needed = [(kernel, stride) for _, kernel, _, _, stride in ready if not kernel.is_identity]
+    if needed:
+        reach = max(kernel.reach for kernel, _ in needed)
+        convolver = Convolver(
+            clean.data[part],
+            reach=tuple(math.ceil(reach / step) + max(STRIDES) for step in steps),
+            strides=[stride for _, stride in needed],
+            workers=workers,
+        )
+    for scale, kernel, grid, _, stride in ready:
+        try:
+            layers[scale.name] = _layer(
+                clean, part, convolver, scale, kernel, grid, stride, steps, galaxy, settings
+            )
+        except DataError as fault:
+            layers[scale.name] = Layer(why=str(fault))
+    return layers
+
+
+def _stride(clean, kernel, scale, step):
+    """Return the stride at which a convolved image still holds all that passes the kernel."""
+    if kernel.is_identity or clean.wcs.has_distortion:
+        return 1
+    finest = min(find_psf(scale.target).fwhm, scale.pixel) / PIXELS_A_WIDTH
+    return choose_stride(step, min(finest, 0.5 / kernel.highest_frequency()))
+
+
+def _layer(clean, part, convolver, scale, kernel, grid, stride, steps, galaxy, settings):
+    """Return one band at one scale."""
+    shape = tuple(rows.stop - rows.start for rows in part)
+    band, image, stars = clean.cards["DC_BAND"], clean.data[part], clean.stars[part]
+
+    def covered(rows):
+        return np.isfinite(image[rows]) | stars[rows]
+
+    cover = resampling.share_of_blocks(covered, shape, stride)
+    if not cover.any():
+        raise DataError("the image has no valid pixel near the galaxy")
+    weights = np.ones((1, 1))
+    if kernel.is_identity:
+        values, valid = np.asarray(image, dtype=float), np.isfinite(image)
+    else:
+        weights = kernel.sampled(*(stride * steps))
+        values = convolver.convolve(weights, stride)
+        valid = np.where(np.isfinite(values), cover, 0)
+    planes = [np.where(valid > 0, values, 0) * valid, valid, cover]
+    planes.append(resampling.share_of_blocks(lambda rows: stars[rows], shape, stride))
+    wcs = resampling.part_of(clean.wcs, part, stride)
+    planes = resampling.resample(np.stack(planes), wcs, grid, settings.resampling)
+    cover, star = planes[2:]
+    with np.errstate(invalid="ignore", divide="ignore"):
+        flux = np.where(cover >= settings.min_cover, planes[0] / planes[1], np.nan)
+    if not np.isfinite(flux).any():
+        raise DataError("the image does not cover the galaxy")
+    radius = grid.elliptical_radius(galaxy.pa, galaxy.axis_ratio)
+    target = find_psf(scale.target)
+    sky = (radius > SKY_FROM_D25 * galaxy.d25_arcsec / 2 + target.fwhm) & (star < 0.5)
+    where = f"{band} of {galaxy.galaxy} at {scale.name}"
+    known = band_table()[band]
+    rms = errors.background_rms(flux, sky, where)
+    parts = {
+        "RMS": np.where(np.isfinite(flux), rms, np.nan),
+        "CAL": errors.calibration_error(flux, known.calibration),
+        "EXT": errors.extinction_error(flux, known.extinction, _number(clean, "DC_EBVERR")),
+    }
+    gain = _number(clean, "DC_GAIN")
+    if settings.poisson and gain > 0:
+        share = resampling.noise_share(
+            weights, stride * pixel_of(steps), stride, scale.pixel, settings.resampling
+        )
+        parts["POIS"] = errors.photon_error(flux, gain, share)
+    source = find_psf(band)
+    info = {
+        "DC_PSF": (scale.target, "target PSF"),
+        "DC_KERN": (kernel.origin, "how the PSF was reached"),
+        "DC_RESID": (kernel.residual, "residual of the kernel over the peak"),
+        "DC_ENERG": (kernel.energy_error, "error of its encircled energy"),
+        "DC_SFWHM": (source.fwhm, "[arcsec] width of the PSF of the image"),
+        "DC_WIDER": (
+            kernel is IDENTITY and source.fwhm > target.fwhm and band != scale.target,
+            "kept although wider than the target",
+        ),
+        "DC_RMS": (rms, "[MJy/sr] scatter of the sky"),
+        "DC_STRID": (stride, "every so many pixels of the image kept"),
+    }
+    return Layer(flux=flux, parts=parts, cover=cover, star=star, info=info)
+
+
+def _number(clean, keyword):
+    """Return a number of a clean image's header, 0 where it is not known."""
+    return float(clean.cards.get(keyword) or 0.0)
+
+
+def pixel_of(steps):
+    """Return the side of a square of the area of a pixel."""
+    return float(math.sqrt(steps[0] * steps[1]))

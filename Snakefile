@@ -48,5 +48,6 @@ else:
         input:
             rules.tables.input,
             rules.figures.input,
+            rules.quicklooks.input,
         message:
             f"All results are in {RESULTS}"

@@ -114,6 +114,11 @@ CLEAN_TABLES = [
     f"{RESULTS}/images/{galaxy}/clean.parquet"
     for galaxy in dict.fromkeys(row["galaxy"] for row in PIXELS.values())
 ]
+# The pages of the report; any other galaxy's is made when its path is asked for.
+QUICKLOOKS = [
+    f"{RESULTS}/figures/quicklook/{galaxy}.png"
+    for galaxy in dict.fromkeys(row["galaxy"] for row in PIXELS.values())
+][: config["report"]["quicklooks"]]
 
 
 def bands_with_images(galaxy):

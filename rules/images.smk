@@ -291,3 +291,10 @@ if SUMMED:
             "Summing the images of whole galaxies"
         script:
             "../scripts/image_photometry.py"
+
+
+rule quicklooks:
+    input:
+        QUICKLOOKS,
+    message:
+        "Quick-look pages"

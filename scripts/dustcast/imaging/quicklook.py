@@ -23,11 +23,12 @@ EXTENT = (-HALF, HALF, -HALF, HALF)
 LARGEST_BYTES = 300_000
 # From the finest: the first whose file is small enough is taken.
 RESOLUTIONS_DPI = (150, 130, 115, 100, 85, 70, 55, 40)
-COLOURS = 48
+# The palette: greys of images, the colours of the sky model, and those of lines.
+GREYS, SKY_COLOURS = 40, 24
 # More bands than this stand in two columns.
 ONE_COLUMN = 6
 TITLES = ("raw", "sky model, stars", "clean")
-STAR_COLOUR, ELLIPSE_COLOUR = "#D55E00", "#0072B2"
+STAR_COLOUR, ELLIPSE_COLOUR, NO_DATA, EMPTY = "#D55E00", "#0072B2", "#C6DBEF", "#EEEEEE"
 FONT = {"font.family": "STIXGeneral", "font.size": 8}
 
 
@@ -101,10 +102,12 @@ def _draw_band(axes, galaxy, band, raw_path, clean_path, stars, missing_unit):
     raw_panel = None if raw is None else _panel(raw.data, raw.wcs, raw.pixel_arcsec, galaxy)
     if not image.ok:
         for ax in axes:
-            ax.set_facecolor("#EEEEEE")
+            ax.set_facecolor(EMPTY)
         if raw_panel is not None:
             _show(axes[0], raw_panel, *_limits(raw_panel))
-        reason = textwrap.fill(str(image.cards.get("DC_WHY", "")), 42, max_lines=6)
+        # Letters of 5 points are about 2.6 points wide.
+        size = axes[1].get_window_extent().width / axes[1].figure.dpi * 72
+        reason = textwrap.fill(str(image.cards.get("DC_WHY", "")), int(size / 2.6), max_lines=8)
         axes[1].text(0.02, 0.95, reason, transform=axes[1].transAxes, va="top", fontsize=5)
         return
     clean_panel = _panel(image.data, image.wcs, image.cards["DC_PIX"], galaxy)
@@ -197,7 +200,7 @@ def _colours(name):
     """Return a colour map in which what is masked or not covered is light blue."""
     import matplotlib
 
-    return matplotlib.colormaps[name].with_extremes(bad="#C6DBEF")
+    return matplotlib.colormaps[name].with_extremes(bad=NO_DATA)
 
 
 def _outline(axes, galaxy, stars):
@@ -240,7 +243,24 @@ def _small_png(figure):
         canvas.draw()
         page = Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
         buffer = io.BytesIO()
-        page.quantize(COLOURS, method=Image.Quantize.MEDIANCUT).save(buffer, "PNG", optimize=True)
+        page.quantize(palette=_palette(), dither=Image.Dither.NONE).save(
+            buffer, "PNG", optimize=True
+        )
         if buffer.tell() <= LARGEST_BYTES:
             break
     return buffer.getvalue()
+
+
+def _palette():
+    """Return an image whose palette holds the colours of a page, so that greys stay grey."""
+    import matplotlib
+    from matplotlib.colors import to_rgb
+    from PIL import Image
+
+    named = [to_rgb(name) for name in (STAR_COLOUR, ELLIPSE_COLOUR, NO_DATA, EMPTY)]
+    greys = [(level,) * 3 for level in np.linspace(0, 1, GREYS)]
+    sky = matplotlib.colormaps["coolwarm"](np.linspace(0, 1, SKY_COLOURS))[:, :3]
+    colours = np.round(255 * np.array([*named, *greys, *sky])).astype(int)
+    page = Image.new("P", (1, 1))
+    page.putpalette(colours.ravel().tolist())
+    return page

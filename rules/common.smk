@@ -79,7 +79,8 @@ FOLD_SETTINGS = {
     "seed": config["learning"]["seed"],
     "share_folds": config["sample"]["share_folds"],
 }
-FIT_OPTIONS = ("method", "tolerance", "additional_error", "upper_limits")
+PCIGALE_OPTIONS = ("additional_error", "upper_limits")
+FIT_OPTIONS = ("method", "tolerance", *PCIGALE_OPTIONS)
 
 # Experiments that change the features have tables of their own.
 FEATURE_VARIANTS = {

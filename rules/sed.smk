@@ -101,30 +101,61 @@ if (
             "../scripts/cigale_photometry.py"
 
 
-rule fit_sed:
-    input:
-        photometry=f"{RESULTS}/photometry/{{sample}}.parquet",
-        grid=GRID,
-        engine=ancient(f"{RESULTS}/sed/engine_compiled"),
-    output:
-        f"{RESULTS}/sed/{{sample}}/{{fit}}.parquet",
-    log:
-        log_of("fit_sed/{sample}_{fit}"),
-    benchmark:
-        benchmark_of("fit_sed/{sample}_{fit}")
-    conda:
-        "../envs/sed.yaml"
-    threads: 8
-    resources:
-        mem_mb=2000,
-    params:
-        code=code_hash("sed"),
-        bands=fitted_bands,
-        options={key: config["sed"][key] for key in FIT_OPTIONS},
-    message:
-        "Fitting the SEDs of {wildcards.sample}: {wildcards.fit} fit"
-    script:
-        "../scripts/fit_sed.py"
+if config["sed"]["engine"] == "pcigale":
+
+    rule fit_pcigale:
+        input:
+            f"{RESULTS}/photometry/{{sample}}.parquet",
+        output:
+            f"{RESULTS}/sed/{{sample}}/{{fit}}.parquet",
+        log:
+            log_of("fit_pcigale/{sample}_{fit}"),
+        benchmark:
+            benchmark_of("fit_pcigale/{sample}_{fit}")
+        conda:
+            "../envs/cigale.yaml"
+        threads: 8
+        resources:
+            mem_mb=16000,
+        params:
+            code=code_hash("sed"),
+            bands=fitted_bands,
+            fluxes=BANDS,
+            spec=GRID_SPEC,
+            folder=f"{RESULTS}/pcigale/{{sample}}/{{fit}}",
+            options={key: config["sed"][key] for key in PCIGALE_OPTIONS},
+            settings=config["sed"]["pcigale"],
+        message:
+            "Fitting the SEDs of {wildcards.sample} with pcigale: {wildcards.fit} fit"
+        script:
+            "../scripts/fit_pcigale.py"
+
+else:
+
+    rule fit_sed:
+        input:
+            photometry=f"{RESULTS}/photometry/{{sample}}.parquet",
+            grid=GRID,
+            engine=ancient(f"{RESULTS}/sed/engine_compiled"),
+        output:
+            f"{RESULTS}/sed/{{sample}}/{{fit}}.parquet",
+        log:
+            log_of("fit_sed/{sample}_{fit}"),
+        benchmark:
+            benchmark_of("fit_sed/{sample}_{fit}")
+        conda:
+            "../envs/sed.yaml"
+        threads: 8
+        resources:
+            mem_mb=2000,
+        params:
+            code=code_hash("sed"),
+            bands=fitted_bands,
+            options={key: config["sed"][key] for key in FIT_OPTIONS},
+        message:
+            "Fitting the SEDs of {wildcards.sample}: {wildcards.fit} fit"
+        script:
+            "../scripts/fit_sed.py"
 
 
 rule exclusions:

@@ -34,7 +34,7 @@ class Band:
     extinction : float
         Galactic extinction A / E(B-V).
     cigale : tuple of str
-        CIGALE's names, oldest first.
+        CIGALE's names in the generations of 2018, 2022 and 2025.
     """
 
     id: str
@@ -79,7 +79,7 @@ def band_table(path=BAND_TABLE):
                 raise DataError(
                     f"{path}: {name} of {band} is {row[name]!r}: a number is needed"
                 ) from None
-        cigale = tuple(dict.fromkeys(row[name] for name in names))
+        cigale = tuple(row[name] for name in names)
         table[band] = Band(band, row["label"], row["role"], cigale=cigale, **values)
     return table
 

@@ -155,7 +155,7 @@ def read_results(path):
     Returns
     -------
     Table
-        Its columns as they are named there.
+        Its columns as they are named there, with units where the file has them.
 
     Raises
     ------
@@ -177,10 +177,13 @@ def read_results(path):
         raise DataError(f"{path} has no column id: is it a results file of CIGALE?")
     text = [v.decode() if isinstance(v, bytes) else str(v) for v in table["id"]]
     columns = {"id": np.array([value.strip() for value in text], dtype=object)}
+    units = {}
     for name in table.colnames:
         if name != "id" and table[name].dtype.kind in "fiu":
             columns[name] = np.ma.filled(np.ma.asarray(table[name], dtype=float), np.nan)
-    return Table(columns)
+            if table[name].unit is not None:
+                units[name] = str(table[name].unit)
+    return Table(columns, units=units)
 
 
 def write_results(path, table):

@@ -207,13 +207,13 @@ def _parameters(name, given, unknown, notes):
         elif key == "zgas":
             notes.append(f"{name}: the gas has the metallicity of the stars, whatever zgas says")
         elif key == "Ext_law_emission_lines":
-            if text != "1":
+            if _list(text) != ["1"]:
                 unknown.append(f"{name}: {key} = {text} (1 is known, the Milky Way)")
         elif key == "emission":
             values[key] = text.lower() == "true"
         elif key not in known:
             unknown.append(f"{name}: the parameter {key}")
-        elif key == "imf" and text != "0":
+        elif key == "imf" and _list(text) != ["0"]:
             unknown.append(f"{name}: imf = {text} (0 is known, Salpeter)")
         else:
             values[key] = _numbers(f"{name}: {key}", text, unknown)

@@ -2,7 +2,7 @@
 sys.path.insert(0, str(Path(workflow.basedir) / "scripts"))
 
 from dustcast import config as configuration
-from dustcast import experiments, sample
+from dustcast import experiments, population, sample
 from dustcast.provenance import code_hash, config_hash
 from dustcast.tables import DataError, read_csv
 
@@ -34,14 +34,19 @@ FITS = list(config["sed"]["fits"])
 TARGETS = ["sLd", "sMd", "Td"]
 FOLDS = list(range(config["learning"]["n_folds"]))
 SCALES = config["scales"]
+REAL = config["survey"]["source"] == "dustpedia"
+MOCK = config["survey"]["source"] == "mock"
+# A mock survey without images has one table a scale, of all galaxies.
+TABLES = MOCK and config["mock"]["level"] == "table"
 # What is observed and fitted in one piece: `global`, all galaxies in one table, or the pixels of a
-# galaxy at a scale that the plan includes, `{galaxy}/{scale}`.
+# galaxy at a scale that the plan includes, `{galaxy}/{scale}`; of a mock survey without images
+# a scale.
 PIXELS = {
     f"{row['galaxy']}/{row['scale']}": row
     for row in PLAN
-    if row["included"] and row["scale"] != sample.GLOBAL
+    if row["included"] and row["scale"] != sample.GLOBAL and not TABLES
 }
-SAMPLES = [*([sample.GLOBAL] if sample.GLOBAL in SCALES else []), *PIXELS]
+SAMPLES = [name for name in SCALES if TABLES or name == sample.GLOBAL] + [*PIXELS]
 
 
 def log_of(name):
@@ -93,8 +98,19 @@ FEATURE_FILES = [
     for scale in SCALES
 ]
 
-REAL = config["survey"]["source"] == "dustpedia"
-MOCK = config["survey"]["source"] == "mock"
+# What the simulated galaxies follow from, and the models that they are made of: the run's grid on
+# nodes of its own.
+MOCK_SURVEY = config["mock"] | {"moments": config_hash(population.read_moments())}
+MOCK_NODES = configuration.read_yaml(population.MODEL_NODES)
+MOCK_SPEC = {
+    name: {**values, **MOCK_NODES.get(name, {})} for name, values in GRID_SPEC.items()
+}
+MOCK_MODELS = "grids/mock-{}.npz".format(
+    config_hash(
+        {"spec": MOCK_SPEC, "bands": BANDS, "filters": config["sed"]["filters"]}
+    )
+)
+
 # Fits that see the far-infrared, which the official results speak of.
 PARITY_FITS = [
     fit
@@ -272,7 +288,7 @@ wildcard_constraints:
     galaxy=sample.GALAXY_PATTERN,
     band="|".join(map(re.escape, IMAGE_BANDS)),
     scale=sample.SCALE_PATTERN,
-    sample=f"{sample.GLOBAL}|{sample.GALAXY_PATTERN}/(?:{sample.SCALE_PATTERN})",
+    sample=f"(?:{sample.GALAXY_PATTERN}/)?(?:{sample.SCALE_PATTERN})",
     fit="|".join(map(re.escape, FITS)),
     experiment="|".join(map(re.escape, EXPERIMENTS)),
     target="|".join(TARGETS),

@@ -54,7 +54,7 @@ rule galaxies:
     params:
         code=code_hash(),
         sample=config["sample"],
-        mock=config["mock"],
+        mock=MOCK_SURVEY if MOCK else None,
         images=config["survey"]["images"],
     message:
         "Listing the galaxies of the run"

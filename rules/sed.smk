@@ -57,6 +57,31 @@ rule build_grid:
         "../scripts/build_grid.py"
 
 
+if MOCK:
+
+    # What simulated galaxies are made of: the run's own grid of models, on other nodes.
+    use rule build_grid as build_mock_models with:
+        input:
+            spec=ancient("resources/mock_models.yaml"),
+            themis=downloaded("themis") if "themis" in GRID_SPEC else [],
+            filters=(
+                downloaded("filters") if config["sed"]["filters"] == "filters" else []
+            ),
+        output:
+            MOCK_MODELS,
+        log:
+            log_of("build_mock_models"),
+        benchmark:
+            benchmark_of("build_mock_models")
+        params:
+            code=code_hash("sed"),
+            bands=BANDS,
+            spec=MOCK_SPEC,
+            filters=FILTERS_FOLDER,
+        message:
+            "Computing the models that the simulated galaxies are made of"
+
+
 # One job compiles the engine into numba's cache before many would do it at once.
 rule compile_engine:
     output:

@@ -1,23 +1,26 @@
-"""Simulate the photometry of whole galaxies, and keep what is true of them."""
+"""Simulate the photometry of galaxies at every scale, and keep what is true of them."""
 
-from dustcast.bands import bands_of
-from dustcast.bridge import run
+from dustcast.bridge import progress, run
+from dustcast.mock.spectra import Spectra
 from dustcast.mock.table import simulate
-from dustcast.photometry import global_photometry
-from dustcast.sample import galaxy_table
+from dustcast.sample import plan, read_galaxies
 from dustcast.sed.grid import load_grid
 from dustcast.tables import write_table
 
 if __name__ == "__main__":
     with run(snakemake) as origin:
-        bands = snakemake.params.bands
-        galaxies = galaxy_table(snakemake.input.galaxies)
-        fluxes, truth = simulate(
-            load_grid(snakemake.input.grid),
-            list(galaxies.values()),
-            seed=snakemake.params.mock["seed"],
+        galaxies = read_galaxies(snakemake.config)
+        settings = snakemake.params.mock
+        scales = simulate(
+            Spectra(load_grid(snakemake.input.models)),
+            galaxies,
+            plan(snakemake.config, galaxies),
+            snakemake.params.bands,
+            seed=settings["seed"],
+            max_pixels=settings["max_pixels"],
+            dust_smoothing_kpc=settings["dust_smoothing_kpc"],
+            progress=progress(len(galaxies), "galaxies observed").until,
         )
-        inputs = [band for band in bands_of("input") if band in bands]
-        photometry = global_photometry(fluxes, galaxies, bands, input_bands=inputs)
-        write_table(snakemake.output.truth, truth, meta=origin)
-        write_table(snakemake.output.photometry, photometry, meta=origin)
+        for number, (photometry, truth) in enumerate(scales.values()):
+            write_table(snakemake.output.photometry[number], photometry, meta=origin)
+            write_table(snakemake.output.truth[number], truth, meta=origin)

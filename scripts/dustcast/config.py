@@ -82,17 +82,12 @@ def _check_images(config):
     """Raise `DataError` if what a run asks of images does not fit together."""
     pixels = [scale for scale in config["scales"] if scale != "global"]
     summed = config["photometry"]["source"] == "images"
-    if config["survey"]["source"] == "mock" and config["mock"]["level"] == "table":
-        if pixels:
-            raise DataError(
-                f"scales names {pixels[0]}: pixels need images, which a simulated table of "
-                "photometry does not have: use global"
-            )
-        if summed:
-            raise DataError(
-                "photometry.source is images, which a simulated table of photometry does not "
-                "have: leave it out"
-            )
+    simulated = config["survey"]["source"] == "mock" and config["mock"]["level"] == "table"
+    if simulated and summed:
+        raise DataError(
+            "photometry.source is images, which a simulated table of photometry does not have: "
+            "leave it out"
+        )
     for scale, name in config["images"]["target_psf"].items():
         where = f"images.target_psf.{scale}"
         if scale not in pixels:

@@ -200,7 +200,11 @@ def read_galaxies(config):
     sample = config["sample"]
     source = config["survey"]["source"]
     if source == "mock":
-        known = {galaxy.galaxy: galaxy for galaxy in mock_galaxies(config["mock"]["n_galaxies"])}
+        # The population needs `Galaxy`.
+        from dustcast.population import mock_galaxies
+
+        galaxies = mock_galaxies(config["mock"]["n_galaxies"], config["mock"]["seed"])
+        known = {galaxy.galaxy: galaxy for galaxy in galaxies}
         taking_part = list(known)
     else:
         needed = catalogues(config)
@@ -417,30 +421,6 @@ def galaxy_table(path):
     }
 
 
-def mock_galaxies(n_galaxies):
-    """Return the galaxies of the mock survey without images: names, and nominal sizes.
-
-    Parameters
-    ----------
-    n_galaxies : int
-        How many.
-
-    Returns
-    -------
-    list of Galaxy
-        All with the size and distance of a typical DustPedia galaxy (medians of its tables: 20
-        Mpc, D25 of 13.4 kpc).
-    """
-    width = max(3, len(str(n_galaxies)))
-    d25_arcsec = 13.4e3 / pixel_scale_pc(1.0, 20.0)
-    return [
-        Galaxy(
-            f"MOCK{k + 1:0{width}d}", 0.0, 0.0, 20.0, 0.0, d25_arcsec, 0.6, 0.0, math.nan, "mock"
-        )
-        for k in range(n_galaxies)
-    ]
-
-
 def plan(config, galaxies):
     """Return the plan: for each galaxy and scale what is done, or why nothing is.
 
@@ -530,8 +510,6 @@ def overlapping(galaxies):
         for second in by_dec[index + 1 :]:
             if second.dec - first.dec > widest:
                 break
-            if first.source == second.source == "mock":
-                continue
             north = (second.dec - first.dec) * 3600
             turn = (second.ra - first.ra + 180) % 360 - 180
             east = turn * 3600 * math.cos(math.radians((first.dec + second.dec) / 2))

@@ -1,217 +1,263 @@
-"""The synthetic sample: its truth is the sum of its models, its noise has the stated size."""
+"""The survey without images: its samples add up, its noise has the stated size and length."""
 
+import mock_models
 import numpy as np
 import pytest
 
 from dustcast.bands import band_table
-from dustcast.config import CONFIG_FOLDER, read_yaml
+from dustcast.config import complete
 from dustcast.mock import table as mock
-from dustcast.photometry import global_photometry
-from dustcast.sample import mock_galaxies
-from dustcast.sed import engine, grid
-from dustcast.sed.fit import fit_table
-from dustcast.sed.spec import FactorisedGrid, Quantity
-from dustcast.tables import DataError
-from dustcast.units import grid_scale
+from dustcast.population import mock_galaxies, read_moments
+from dustcast.sample import plan
+from dustcast.units import SOLAR_MASS_KG, grid_scale
 
-BANDS = ["GALEX_FUV", "GALEX_NUV", "SDSS_u", "SDSS_r", "2MASS_Ks", "WISE_3.4", "WISE_12", "WISE_22",
-         "PACS_100", "SPIRE_250", "SPIRE_500"]  # fmt: skip
-TRUE = ("dust.luminosity", "stellar.lum", "dust.mass", "stellar.m_star")
+BANDS = mock_models.BANDS
+SCALES = ["18arcsec", "1kpc", "global"]
+QUIET = {"depth": dict.fromkeys(BANDS, 0.0), "present": dict.fromkeys(BANDS, 1.0)}
 
 
-@pytest.fixture(scope="module")
-def models():
-    """A grid of the demonstration's kind."""
-    content = read_yaml(CONFIG_FOLDER / "grids" / "demo.yaml")
-    content["sfhdelayedtrunc"] |= {"tau_main": [1700, 5800], "age": [4500]}
-    content["dl2007"] |= {"umin": [0.3, 0.7, 1.5, 3.0, 7.0, 15.0]}
-    return grid.build_grid(grid.read_spec(content), BANDS)
+def survey(n=10, seed=1, scales=SCALES, galaxies=None, max_pixels=40, **options):
+    galaxies = mock_galaxies(n, seed) if galaxies is None else galaxies
+    config = complete({"run": "x", "survey": {"source": "mock"}, "scales": scales})
+    calls = []
+    tables = mock.simulate(
+        mock_models.spectra(),
+        galaxies,
+        plan(config, galaxies),
+        BANDS,
+        seed=seed,
+        max_pixels=max_pixels,
+        progress=lambda done, total: calls.append((done, total)),
+        **options,
+    )
+    assert calls[-1] == (len(galaxies), len(galaxies))
+    return tables
 
 
 @pytest.fixture
-def drawn(models, monkeypatch):
-    """Return a function that simulates and also returns which models were summed."""
+def quiet(monkeypatch):
+    """Take away noise, calibration errors and missing bands."""
 
-    def simulate(n, seed, one=None, **constants):
-        picked = []
-        nearest = mock._nearest
-
-        def recorded(nodes, wanted):
-            picked.append(nearest(nodes, wanted))
-            return picked[-1]
-
-        monkeypatch.setattr(mock, "_nearest", recorded)
-        for name, value in constants.items():
-            monkeypatch.setattr(mock, name, value)
-        fluxes, truth = mock.simulate(one or models, mock_galaxies(n), seed=seed)
-        monkeypatch.undo()
-        return fluxes, truth, picked[0::2], picked[1::2]
-
-    return simulate
-
-
-def test_truth_is_the_sum_of_its_models(models, drawn):
-    """Shares of the sum are solved from the true values alone, then predict noiseless fluxes."""
-    fluxes, truth, stellar, dusty = drawn(60, 1, ABSENT={}, NOISE=0.0)
-    distance = np.array([one.distance for one in mock_galaxies(60)])
-    factors = {q.name: q for q in models.quantities}
-    assert len(stellar) == len(dusty) == mock.N_COMPONENTS == 3
-
-    def values(name, row):
-        one = factors[name]
-        dust = 1.0 if one.dust is None else one.dust[[j[row] for j in dusty]]
-        return one.stellar[[i[row] for i in stellar]] * dust
-
-    solved = 0
-    for row in range(60):
-        matrix = np.array([values(name, row) for name in TRUE])
-        true = np.array([truth[f"bayes.{name}"][row] for name in TRUE])
-        scale = np.abs(matrix).max(axis=1)
-        if (scale == 0).any() or np.linalg.cond(matrix / scale[:, None]) > 1e6:
-            continue  # the same model twice: its shares cannot be told apart
-        share, *_ = np.linalg.lstsq(matrix / scale[:, None], true / scale, rcond=None)
-        np.testing.assert_allclose(matrix @ share, true, rtol=1e-9)
-        assert (share > 0).all()
-        # Masses have a median of 1e10 Msun formed.
-        assert 6 < np.log10(share.sum()) < 14
-        model = sum(
-            a * (models.stellar_flux[i[row]] + models.luminosity[i[row]] * models.dust_flux[j[row]])
-            for a, i, j in zip(share, stellar, dusty)
-        ) / grid_scale(distance[row])
-        for column, band in enumerate(BANDS):
-            sigma = band_table()[band].calibration * model[column]
-            assert fluxes[f"{band}_err"][row] == pytest.approx(sigma, rel=1e-6)
-            assert abs(fluxes[band][row] - model[column]) < 5 * sigma
-        field = values("dust.mass", row) * share
-        umin = models.dust_parameters["dust.umin"][[j[row] for j in dusty]]
-        assert truth["bayes.dust.umin"][row] == pytest.approx(
-            np.average(umin, weights=field), rel=1e-6
+    def silence():
+        moments = {**read_moments(), **QUIET}
+        monkeypatch.setattr(mock, "read_moments", lambda: moments)
+        monkeypatch.setattr(
+            mock, "_calibration_errors", lambda bands, seed: dict.fromkeys(bands, 0)
         )
-        solved += 1
-    assert solved > 20
+
+    return silence
 
 
-def test_components_lie_near_each_other(models, drawn):
-    """Within a galaxy the parameters scatter by a part of what they do among galaxies."""
-    _, _, stellar, _ = drawn(400, 2)
-    level = np.log10(models.stellar_parameters["sfh.r_sfr"])[np.array(stellar)]
-    assert level.std(axis=0).mean() < 0.5 * level.mean(axis=0).std()
+def test_tables_have_the_agreed_columns():
+    tables = survey()
+    assert list(tables) == SCALES
+    for scale, (photometry, truth) in tables.items():
+        names = list(mock.KEY_COLUMNS) + [band + end for band in BANDS for end in ("", "_err")]
+        assert list(photometry) == names
+        assert set(truth) == {"id", "galaxy", "scale", "dust.umin", *mock.TRUTH_UNITS}
+        assert list(truth["id"]) == list(photometry["id"])
+        assert set(photometry["scale"]) == {scale}
+        assert len(set(photometry["id"])) == photometry.n_rows
+        assert photometry["x"].dtype == photometry["y"].dtype == np.int32
+    photometry, _ = tables["18arcsec"]
+    row = 5
+    galaxy, x, y = (photometry[name][row] for name in ("galaxy", "x", "y"))
+    assert photometry["id"][row] == f"{galaxy}/18arcsec/{x}_{y}"
+    assert (photometry["r_r25"] <= 1).all()
 
 
-def test_truth_is_named_like_a_fit_and_has_no_error(models, drawn):
-    _, truth, _, _ = drawn(10, 3)
-    names = {f"bayes.{name}" for name in (*TRUE, "dust.umin")}
-    assert set(truth) == {"galaxy"} | names | {f"{name}_err" for name in names}
-    for name in names:
-        assert (truth[f"{name}_err"] == 0).all()
-        assert np.isfinite(truth[name]).all()
-        assert (truth[name] >= 0).all()
-    assert list(truth["galaxy"]) == [one.galaxy for one in mock_galaxies(10)]
-    # Energy balance: dust emits a part of what stars make.
-    assert (truth["bayes.dust.luminosity"] < truth["bayes.stellar.lum"]).all()
+def test_truth_is_consistent():
+    for _, truth in survey().values():
+        np.testing.assert_allclose(
+            truth["sLd"], np.log10(truth["dust.luminosity"] / truth["stellar.lum"])
+        )
+        mass = truth["dust.mass"] / SOLAR_MASS_KG
+        np.testing.assert_allclose(truth["sMd"], np.log10(mass / truth["stellar.m_star"]))
+        np.testing.assert_allclose(truth["Td"], 18.3 * truth["dust.umin"] ** (1 / 5.79))
+        assert (truth["sLd"] < 0).all()
+        # Warmer dust shines more than its mass says.
+        assert (truth["Td_luminosity"] > 0.9 * truth["Td"]).all()
 
 
-def test_a_seed_fixes_everything(models):
-    one, two, other = (mock.simulate(models, mock_galaxies(30), seed=seed) for seed in (5, 5, 6))
-    for first, second in zip(one, two):
-        assert list(first) == list(second)
-        for name in list(first)[1:]:
-            np.testing.assert_array_equal(first[name], second[name])
-    assert not np.array_equal(one[1]["bayes.dust.luminosity"], other[1]["bayes.dust.luminosity"])
+def test_a_galaxy_without_noise_is_its_emission(quiet, monkeypatch):
+    """The sum over the survey's points against that over another set of points."""
+    quiet()
+    monkeypatch.setattr(mock, "POINTS_ACROSS", 160)
+    galaxies = mock_galaxies(8, 2)[4:6]
+    photometry, truth = survey(galaxies=galaxies, seed=2)["global"]
+    spectra = mock_models.spectra()
+    for row, galaxy in enumerate(galaxies):
+        one = mock.MockGalaxy(galaxy, spectra, 2)
+        step = galaxy.d25_arcsec / 200
+        axis = np.arange(-galaxy.d25_arcsec / 2, galaxy.d25_arcsec / 2 + step, step)
+        east, north = (values.ravel() for values in np.meshgrid(axis, axis))
+        keep = np.hypot(*one.disc_plane(east, north)) <= 1
+        east, north = east[keep], north[keep]
+        mass = one.surface_mass_formed(east, north) * step**2
+        emitted = spectra.emission(mass, one.parameters(east, north))
+        for band in ("GALEX_NUV", "WISE_12", "SPIRE_250"):
+            column = BANDS.index(band)
+            flux = (emitted.stars + emitted.dust)[:, column].sum() / grid_scale(galaxy.distance)
+            assert photometry[band][row] == pytest.approx(flux, rel=0.05)
+        assert truth["dust.mass"][row] == pytest.approx(emitted.dust_mass.sum(), rel=0.05)
+        assert truth["stellar.m_star"][row] == pytest.approx(emitted.m_star.sum(), rel=0.05)
 
 
-def test_noise_has_the_stated_size(models, drawn):
-    """The noise of one seed against the noiseless sample of the same seed, band by band."""
-    n = 3000
-    noisy, _, _, _ = drawn(n, 7, ABSENT={})
-    silent, _, _, _ = drawn(n, 7, ABSENT={}, NOISE=0.0, _calibration=lambda band: 0.0)
+def test_pixels_add_up_to_the_galaxy(quiet):
+    """All pixels of a large galaxy hold what the whole has, less what the PSF carries outside."""
+    quiet()
+    galaxies = mock_galaxies(8, 1)[1:2]
+    tables = survey(galaxies=galaxies, max_pixels=10_000, scales=["18arcsec", "400pc", "global"])
+    whole, whole_truth = tables["global"]
+    for scale in ("18arcsec", "400pc"):
+        photometry, truth = tables[scale]
+        for band in ("SDSS_r", "WISE_12", "SPIRE_250"):
+            assert photometry[band].sum() == pytest.approx(whole[band][0], rel=0.03), (scale, band)
+        for name in ("dust.luminosity", "dust.mass", "stellar.lum"):
+            assert truth[name].sum() == pytest.approx(whole_truth[name][0], rel=0.03)
+    # Weighted by dust mass the field of the pixels is that of the whole.
+    mean = np.average(truth["dust.umin"], weights=truth["dust.mass"])
+    assert mean == pytest.approx(whole_truth["dust.umin"][0], rel=0.03)
+
+
+def test_pixels_lie_where_they_say(quiet):
+    """Offsets of the coordinates, turned back, give the radius; x grows to the west."""
+    quiet()
+    galaxy = mock_galaxies(8, 1)[3]
+    photometry, _ = survey(galaxies=[galaxy], max_pixels=10_000, scales=["18arcsec"])["18arcsec"]
+    assert photometry.n_rows == pytest.approx(galaxy.area_arcsec2 / 18**2, rel=0.03)
+    turn = (photometry["ra"] - galaxy.ra + 180) % 360 - 180
+    east = turn * 3600 * np.cos(np.radians(galaxy.dec))
+    north = (photometry["dec"] - galaxy.dec) * 3600
+    assert np.corrcoef(east, photometry["x"])[0, 1] == pytest.approx(-1)
+    assert np.corrcoef(north, photometry["y"])[0, 1] == pytest.approx(1)
+    one = mock.MockGalaxy(galaxy, mock_models.spectra(), 1)
+    radius = np.hypot(*one.disc_plane(east, north))
+    np.testing.assert_allclose(radius, photometry["r_r25"], atol=1e-6)
+    assert (photometry["WISE_3.4"][radius < 0.2].min()) > photometry["WISE_3.4"][radius > 0.9].max()
+
+
+def test_a_cap_keeps_some_of_the_pixels(quiet):
+    quiet()
+    galaxies = mock_galaxies(8, 1)[2:3]
+    every, _ = survey(galaxies=galaxies, max_pixels=10_000, scales=SCALES[:1])["18arcsec"]
+    some, _ = survey(galaxies=galaxies, max_pixels=25, scales=SCALES[:1])["18arcsec"]
+    assert some.n_rows == 25
+    place = [list(every["id"]).index(name) for name in some["id"]]
+    np.testing.assert_allclose(some["SPIRE_250"], every["SPIRE_250"][place])
+
+
+def test_noise_has_the_size_of_the_depth(monkeypatch):
+    """Residuals of one seed against the noiseless survey of that seed, over the stated errors."""
+    galaxies = mock_galaxies(8, 1)[1:4:2]
+    options = {"galaxies": galaxies, "max_pixels": 500, "scales": ["18arcsec", "400pc"]}
+    monkeypatch.setattr(mock, "_missing_bands", lambda galaxy, bands, seed: set())
+    monkeypatch.setattr(mock, "_calibration_errors", lambda bands, seed: dict.fromkeys(bands, 0))
+    noisy = survey(**options)
+    monkeypatch.setattr(mock, "read_moments", lambda: {**read_moments(), **QUIET})
+    silent = survey(**options)
+    moments = read_moments()
+    for scale, (photometry, _) in noisy.items():
+        for band in BANDS:
+            if scale == "18arcsec" and band == "SPIRE_500":
+                continue  # its beam is wider
+            true = silent[scale][0][band]
+            share = photometry["area_arcsec2"] / 18**2
+            rms = moments["depth"][band] * share ** moments["depth_slope"][band]
+            pull = (photometry[band] - true) / rms
+            assert pull.std() == pytest.approx(1, abs=0.1), band
+            calibration = band_table()[band].calibration * photometry[band]
+            np.testing.assert_allclose(photometry[f"{band}_err"], np.hypot(rms, calibration))
+
+
+def test_noise_of_neighbours_is_correlated():
+    """exp(-d^2 / 4 sigma^2), with the PSF as wide as the pixel: 0.25 a pixel away."""
+    galaxy = mock_galaxies(8, 1)[1]
+    row = {"scale": "18arcsec", "pixel_arcsec": 18.0, "pixel_scale_pc": 100.0}
+    sums, counts = {}, {}
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        keys, noise = mock._pixels(galaxy, row, 18.0, 1, 10_000, rng)
+        grid = np.full((keys["y"].max() + 1, keys["x"].max() + 1), np.nan)
+        grid[keys["y"], keys["x"]] = noise[:, 0]
+        for dy, dx in ((0, 0), (0, 1), (1, 0), (1, 1), (0, 3)):
+            product = grid[dy:, dx:] * grid[: len(grid) - dy, : grid.shape[1] - dx]
+            sums[dy, dx] = sums.get((dy, dx), 0) + np.nansum(product)
+            counts[dy, dx] = counts.get((dy, dx), 0) + np.isfinite(product).sum()
+    found = {lag: sums[lag] / counts[lag] for lag in sums}
+    sigma = 18 / 2.3548
+    for (dy, dx), value in found.items():
+        expected = np.exp(-(18**2) * (dy**2 + dx**2) / (4 * sigma**2))
+        assert value == pytest.approx(expected, abs=0.03), (dy, dx)
+
+
+def test_calibration_errors_are_one_draw_a_band(quiet, monkeypatch):
+    """The same factor in every galaxy, pixel and scale; another one for another seed."""
+    quiet()
+    galaxies = mock_galaxies(8, 1)[4:]
+    silent = survey(galaxies=galaxies)
+    monkeypatch.undo()
+    monkeypatch.setattr(mock, "read_moments", lambda: {**read_moments(), **QUIET})
+    loud = survey(galaxies=galaxies)
+    offsets = mock._calibration_errors(BANDS, 1)
+    for scale in SCALES:
+        for band in BANDS:
+            ratio = loud[scale][0][band] / silent[scale][0][band]
+            np.testing.assert_allclose(ratio[np.isfinite(ratio)], 1 + offsets[band])
+    draws = np.array([list(mock._calibration_errors(BANDS, seed).values()) for seed in range(400)])
+    stated = [band_table()[band].calibration for band in BANDS]
+    np.testing.assert_allclose(draws.std(axis=0), stated, rtol=0.15)
+
+
+def test_instruments_are_absent_as_often_as_in_dustpedia():
+    galaxies = mock_galaxies(3000, 1)
+    present = read_moments()["present"]
+    missing = [mock._missing_bands(galaxy, BANDS, 1) for galaxy in galaxies]
     for band in BANDS:
-        truth = silent[band]
-        assert (silent[f"{band}_err"] == 0).all()
-        relative = np.hypot(band_table()[band].calibration, 0.03)
-        np.testing.assert_allclose(noisy[f"{band}_err"], relative * truth, rtol=1e-12)
-        pull = (noisy[band] - truth) / noisy[f"{band}_err"]
-        assert abs(pull.mean()) < 4 / np.sqrt(n), band
-        assert abs(pull.std() - 1) < 4 / np.sqrt(2 * n), band
+        share = np.mean([band not in one for one in missing])
+        assert share == pytest.approx(present[band], abs=0.03)
+    # Of an instrument's bands the rarer one is there only where the other is.
+    assert all("SDSS_r" in one for one in missing if "SDSS_u" in one)
+    assert all("GALEX_FUV" in one for one in missing if "GALEX_NUV" in one)
 
 
-def test_instruments_are_absent_as_often_as_stated(models, drawn):
-    n = 3000
-    fluxes, _, _, _ = drawn(n, 8)
-    for instrument, bands in (("GALEX", BANDS[:2]), ("SDSS", BANDS[2:4]), ("PACS", ["PACS_100"])):
-        share = mock.ABSENT[instrument]
-        gone = np.isnan(fluxes[bands[0]])
-        assert abs(gone.mean() - share) < 4 * np.sqrt(share * (1 - share) / n)
-        for band in bands:  # all bands of an instrument together, flux and error
-            np.testing.assert_array_equal(np.isnan(fluxes[band]), gone)
-            np.testing.assert_array_equal(np.isnan(fluxes[f"{band}_err"]), gone)
-    for band in ("2MASS_Ks", "WISE_3.4", "SPIRE_250"):
-        assert np.isfinite(fluxes[band]).all()
+def test_bands_that_the_scale_has_not_are_missing():
+    """At a narrow angle the plan drops the wide beams; bands without images are always missing."""
+    galaxies = mock_galaxies(8, 1)[4:6]
+    photometry, _ = survey(galaxies=galaxies, scales=["18arcsec"])["18arcsec"]
+    assert np.isnan(photometry["SPIRE_500"]).all()
+    assert np.isnan(photometry["SPIRE_500_err"]).all()
+    assert np.isfinite(photometry["WISE_12"]).all()
+    assert "Planck_850" in mock._missing_bands(galaxies[0], ["Planck_850"], 1)
 
 
-def test_bands_without_a_calibration_have_that_of_mips_160(models):
-    """IRAS and Planck have no images."""
-    named = dict(zip(BANDS, BANDS)) | {"SPIRE_500": "Planck_550"}
-    one = FactorisedGrid(
-        tuple(named.values()),
-        models.stellar_flux,
-        models.luminosity,
-        models.dust_flux,
-        models.quantities,
-        models.stellar_parameters,
-        models.dust_parameters,
+def test_light_that_spreads_keeps_its_sum(quiet):
+    """Smeared over 300 pc, dust fills the gaps between arms but not more is there."""
+    quiet()
+    galaxies = mock_galaxies(8, 1)[2:3]
+    options = {"galaxies": galaxies, "max_pixels": 10_000, "scales": ["18arcsec"]}
+    (_, local), (_, smeared) = (
+        survey(**options, dust_smoothing_kpc=width)["18arcsec"] for width in (0.0, 0.3)
     )
-    fluxes, _ = mock.simulate(one, mock_galaxies(8), seed=1)
-    ratio = fluxes["Planck_550_err"] / fluxes["Planck_550"]
-    assert np.median(ratio) == pytest.approx(np.hypot(0.12, 0.03), rel=0.1)
-
-
-def test_a_grid_without_known_parameters_is_refused():
-    one = FactorisedGrid(
-        ("WISE_3.4",),
-        np.ones((2, 1)),
-        np.ones(2),
-        np.ones((2, 1)),
-        (Quantity("dust.luminosity", 1, "W", stellar=np.ones(2)),),
-        {"sfh.other": np.ones(2)},
-        {"dust.other": np.ones(2)},
+    assert smeared["dust.luminosity"].sum() == pytest.approx(
+        local["dust.luminosity"].sum(), rel=0.1
     )
-    with pytest.raises(DataError, match="the mock needs a grid of sfhdelayedtrunc, dustatt_calzle"):
-        mock.simulate(one, mock_galaxies(8), seed=1)
+    np.testing.assert_array_equal(smeared["stellar.lum"], local["stellar.lum"])
+    assert smeared["dust.luminosity"].std() < local["dust.luminosity"].std()
 
 
-def refit(models, fluxes):
-    galaxies = {one.galaxy: one for one in mock_galaxies(len(fluxes["galaxy"]))}
-    photometry = global_photometry(fluxes, galaxies, BANDS, input_bands=BANDS[:8])
-    assert photometry.n_rows == len(galaxies)
-    return fit_table(photometry, models, BANDS, engine.FitOptions(method="screen"))
+def test_a_seed_fixes_everything():
+    one, two, other = (survey(galaxies=mock_galaxies(24, 5)[4:8], seed=seed) for seed in (5, 5, 6))
+    for scale in SCALES:
+        for first, second in zip(one[scale], two[scale]):
+            assert list(first) == list(second)
+            for name in first:
+                np.testing.assert_array_equal(first[name], second[name])
+    assert not np.array_equal(one["global"][1]["sLd"], other["global"][1]["sLd"])
 
 
-def test_refits_recover_galaxies_that_are_models(models, drawn):
-    """Without scatter among components a galaxy is a model of the grid that fits it.
-
-    Fits add 10% to the errors, so pulls are narrower than a normal distribution's.
-    """
-    fluxes, truth, _, _ = drawn(80, 9, ABSENT={}, COMPONENT_SCATTER=0.0)
-    fit = refit(models, fluxes)
-    assert list(fit["galaxy"]) == list(truth["galaxy"])
-    assert np.median(fit["best.reduced_chi_square"]) < 1
-    dusty = truth["bayes.dust.luminosity"] > 0
-    for name in TRUE:
-        found, error = fit[f"bayes.{name}"][dusty], fit[f"bayes.{name}_err"][dusty]
-        true = truth[f"bayes.{name}"][dusty]
-        pull = np.abs(found - true) / error
-        assert (pull < 1).mean() > 0.68, name
-        assert (pull < 3).all(), name
-        assert abs(np.median(np.log10(found / true))) < 0.02, name
-
-
-def test_refits_recover_galaxies_that_are_sums(models, drawn):
-    """Sums lie between models: unbiased, and within the step of a coarse grid."""
-    fluxes, truth, _, _ = drawn(80, 9, ABSENT={})
-    fit = refit(models, fluxes)
-    dusty = truth["bayes.dust.luminosity"] > 1e-3 * truth["bayes.stellar.lum"]
-    for name in TRUE:
-        ratio = np.log10(fit[f"bayes.{name}"] / truth[f"bayes.{name}"])[dusty]
-        assert abs(np.median(ratio)) < 0.05, name
-        assert np.sqrt(np.mean(ratio**2)) < 0.15, name
+def test_a_scale_without_galaxies_is_an_empty_table():
+    galaxies = [one for one in mock_galaxies(30, 1) if one.distance > 5][:3]
+    photometry, truth = survey(galaxies=galaxies, scales=["150pc", "global"])["150pc"]
+    assert photometry.n_rows == truth.n_rows == 0
+    assert "reason" in photometry.meta

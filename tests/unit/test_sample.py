@@ -448,14 +448,6 @@ def test_galaxy_table_comes_back_as_written(tmp_path):
     assert back["x.1"] == galaxies[1]
 
 
-def test_mock_galaxies_are_named_in_order():
-    galaxies = sample.mock_galaxies(1200)
-    assert [galaxies[k].galaxy for k in (0, 99, 1199)] == ["MOCK0001", "MOCK0100", "MOCK1200"]
-    assert sample.mock_galaxies(8)[7].galaxy == "MOCK008"
-    assert galaxies[0].d25_pc == pytest.approx(13.4e3)
-    assert sample.overlapping(galaxies[:20]) == []
-
-
 # --- overlaps ------------------------------------------------------------------------------------
 
 
@@ -590,10 +582,12 @@ class Block:
             raise ImportError(f"{{name}} is blocked")
 
 sys.meta_path.insert(0, Block())
-from dustcast import bands, units, config, sample, experiments, tables, provenance, photometry
+from dustcast import bands, units, config, sample, population
+from dustcast import experiments, tables, provenance, photometry
 
-settings = config.complete({{"run": "x", "survey": {{"source": "mock"}}}})
-settings["scales"] = ["global", "18arcsec", "1kpc"]
+settings = config.complete(
+    {{"run": "x", "survey": {{"source": "mock"}}, "scales": ["global", "18arcsec", "1kpc"]}}
+)
 rows = sample.plan(settings, sample.read_galaxies(settings))
 experiments.read_experiments(settings)
 provenance.code_hash("sed")

@@ -1,147 +1,321 @@
-"""A synthetic sample without images: integrated photometry of galaxies whose dust is known.
+"""A mock survey without images: photometry of pixels and of whole galaxies whose dust is known.
 
-Each galaxy is the sum of a few models of a grid that lie near each other, so that it is not
-itself a model of the grid. Its dust follows its stars, with scatter: what a model can learn.
+A galaxy is evaluated at points that lie closer than its pixels. The samples of a scale are the sums
+of these points through the scale's PSF, so that the samples of all scales, and the whole galaxy,
+are views of one object. Noise is that of DustPedia's maps, correlated between neighbouring pixels;
+calibration errors are one draw a band for the whole survey.
 """
 
 from __future__ import annotations
 
+import zlib
+from dataclasses import dataclass
+
 import numpy as np
 
 from dustcast.bands import band_table
-from dustcast.tables import DataError, Table
-from dustcast.units import grid_scale
+from dustcast.config import psf_width
+from dustcast.mock.galaxies import MockGalaxy
+from dustcast.photometry import KEY_COLUMNS, UNITS
+from dustcast.population import read_moments
+from dustcast.sample import GLOBAL
+from dustcast.tables import Table, stack_tables
+from dustcast.units import (
+    DUST_TEMPERATURE_EXPONENT,
+    DUST_TEMPERATURE_UMIN_1_K,
+    SOLAR_MASS_KG,
+    grid_scale,
+)
 
-N_COMPONENTS = 3
-# How the parameters of a galaxy follow its activity z (standard normal; recent star formation
-# over the past): median, slope in z and scatter, in log10 but for those of LINEAR. The galaxies
-# are plausible, not a fit to any survey.
-LINEAR = frozenset({"powerlaw_slope", "qhac", "qpah", "E_BVs_old_factor"})
-RELATIONS = {
-    "tau_main": (3.4, 0.25, 0.2),
-    "age": (3.9, -0.05, 0.1),
-    "r_sfr": (-0.6, 0.5, 0.3),
-    "E_BVs_young": (-0.8, 0.25, 0.35),
-    "E_BVs_old_factor": (0.5, 0.0, 0.15),
-    "powerlaw_slope": (-0.25, 0.0, 0.15),
-    "qhac": (0.17, 0.0, 0.06),
-    "qpah": (2.5, 0.0, 0.9),
-    "umin": (0.1, -0.1, 0.2),
-    "gamma": (-2.0, 0.3, 0.4),
+FWHM_SIGMA = 2 * np.sqrt(2 * np.log(2))
+POINTS_ACROSS = 24  # of D25, at least
+OUTER_RADIUS = 1.4  # of the points, in R25: light that the PSF brings into D25
+DEPTH_AREA_ARCSEC2 = 18.0**2  # that the noise of the moments belongs to
+TRUTH_UNITS = {
+    "dust.luminosity": "W",
+    "stellar.lum": "W",
+    "dust.mass": "kg",
+    "stellar.m_star": "solMass",
+    "sLd": "dex",
+    "sMd": "dex",
+    "Td": "K",
+    "Td_luminosity": "K",
 }
-# Early types: little dust, heated by old stars (the warm mode of Nersesian et al. 2019).
-EARLY_BELOW = -0.8
-EARLY_SHIFTS = {"E_BVs_young": -0.4, "umin": 0.7}
-COMPONENT_SCATTER = 0.3
-
-STELLAR_MASS_LOG = (10.0, 0.6)  # mean and standard deviation of log10(M / Msun formed)
-# Share of galaxies without the bands of an instrument, as wide as in DustPedia.
-ABSENT = {"GALEX": 0.25, "SDSS": 0.3, "Spitzer": 0.6, "PACS": 0.3}
-NOISE = 0.03  # error beside the calibration, as a fraction of the flux
 
 
-def simulate(grid, galaxies, *, seed):
-    """Draw the galaxies' models and observe them.
+@dataclass(frozen=True)
+class _Points:
+    """A galaxy as points: offsets in arcsec, and what a point of `cell` arcsec2 emits."""
+
+    east: np.ndarray
+    north: np.ndarray
+    radius: np.ndarray  # in R25
+    cell: float
+    stars: np.ndarray  # (n, n_band + 2): fluxes, stellar.lum, stellar.m_star
+    dust: np.ndarray  # (n, n_band + 4): fluxes, luminosity, mass, mass x umin, luminosity x Td
+
+
+def simulate(spectra, galaxies, plan, bands, *, seed, max_pixels, dust_smoothing_kpc=0.0, progress):
+    """Observe a population.
 
     Parameters
     ----------
-    grid : FactorisedGrid
-        Models to sum.
+    spectra : Spectra
+        What a position emits.
     galaxies : list of Galaxy
-        Names and distances.
+        The population.
+    plan : list of dict
+        Rows of the plan of these galaxies (`dustcast.sample.plan`).
+    bands : list of str
+        Bands of the run.
     seed : int
         Seed of everything random.
+    max_pixels : int
+        Most pixels of a galaxy at a scale; which ones remain is random.
+    dust_smoothing_kpc : float
+        Full width at half maximum over which the absorbed light spreads before dust emits it; 0
+        for an energy balance that holds at each position.
+    progress : callable
+        Called as ``progress(done, total)``.
 
     Returns
     -------
-    fluxes : Table
-        galaxy, `<band>` and `<band>_err` in mJy, NaN where an instrument did not observe.
-    truth : Table
-        galaxy, and the true dust.luminosity, stellar.lum (W), dust.mass (kg), stellar.m_star
-        (Msun) and dust.umin (weighted by dust mass), each with the column name of a fit
-        (``bayes.*``) and an error of 0.
+    dict of str to (Table, Table)
+        By scale: the photometry table, and the truth of its rows. Truth: id, galaxy, scale,
+        ``dust.luminosity`` and ``stellar.lum`` (W), ``dust.mass`` (kg), ``stellar.m_star`` (Msun),
+        ``dust.umin`` (weighted by dust mass), sLd, sMd, Td (of that umin), Td_luminosity (mean
+        temperature weighted by dust luminosity).
     """
-    rng = np.random.default_rng(seed)
-    count = len(galaxies)
-    stellar = _nodes(grid.stellar_parameters)
-    dusty = _nodes(grid.dust_parameters)
-    activity = rng.normal(size=count)
-    early = activity < EARLY_BELOW
-    central = {}
-    for name, (median, slope, scatter) in RELATIONS.items():
-        values = median + slope * activity + scatter * rng.normal(size=count)
-        central[name] = values + EARLY_SHIFTS.get(name, 0.0) * early
-    mass = 10 ** rng.normal(*STELLAR_MASS_LOG, size=count)
-    share = rng.dirichlet(np.full(N_COMPONENTS, 3.0), size=count)
-    quantities = {quantity.name: quantity for quantity in grid.quantities}
+    rows = {}
+    for row in plan:
+        if row["included"]:
+            rows.setdefault(row["galaxy"], []).append(row)
+    scales = list(dict.fromkeys(row["scale"] for row in plan))
+    offset = _calibration_errors(bands, seed)
+    parts = {scale: [] for scale in scales}
+    for number, galaxy in enumerate(galaxies):
+        mine = rows.get(galaxy.galaxy, [])
+        if mine:
+            points = _points(MockGalaxy(galaxy, spectra, seed), spectra, mine)
+            missing = _missing_bands(galaxy, bands, seed)
+            for row in mine:
+                key = [seed, zlib.crc32(galaxy.galaxy.encode()), zlib.crc32(row["scale"].encode())]
+                rng = np.random.default_rng(key)
+                parts[row["scale"]].append(
+                    _observe(
+                        galaxy, points, row, bands, spectra.bands, offset, missing, rng,
+                        max_pixels=max_pixels, smoothing_kpc=dust_smoothing_kpc,
+                    )
+                )  # fmt: skip
+        progress(number + 1, len(galaxies))
+    none = Table(meta={"reason": "the plan has no galaxy at this scale"})
+    return {
+        scale: tuple(map(stack_tables, zip(*found))) if found else (none, none)
+        for scale, found in parts.items()
+    }
 
-    flux = np.zeros((count, len(grid.bands)))
-    sums = dict.fromkeys(("dust.luminosity", "stellar.lum", "dust.mass", "stellar.m_star"), 0.0)
-    weighted_umin = 0.0
-    for component in range(N_COMPONENTS):
-        near = {
-            name: values + COMPONENT_SCATTER * RELATIONS[name][2] * rng.normal(size=count)
-            for name, values in central.items()
-        }
-        i, j = _nearest(stellar, near), _nearest(dusty, near)
-        scale = share[:, component] * mass
-        flux += scale[:, None] * (
-            grid.stellar_flux[i] + grid.luminosity[i, None] * grid.dust_flux[j]
-        )
-        parts = {}
-        for name in sums:
-            quantity = quantities[name]
-            part = scale * quantity.stellar[i]
-            parts[name] = part if quantity.dust is None else part * quantity.dust[j]
-            sums[name] = sums[name] + parts[name]
-        weighted_umin = weighted_umin + parts["dust.mass"] * grid.dust_parameters["dust.umin"][j]
-    sums["dust.umin"] = weighted_umin / np.maximum(sums["dust.mass"], np.finfo(float).tiny)
 
-    distance = np.array([galaxy.distance for galaxy in galaxies])
-    names = np.array([galaxy.galaxy for galaxy in galaxies], dtype=object)
+def _points(mock, spectra, rows):
+    """Evaluate a galaxy on a regular grid of points, fine enough for some rows of the plan."""
+    galaxy = mock.galaxy
+    spacing = galaxy.d25_arcsec / POINTS_ACROSS
+    for row in rows:
+        if row["scale"] != GLOBAL:
+            spacing = min(spacing, psf_width(row["target_psf"], row["scale"]) / 2)
+    half = int(np.ceil(OUTER_RADIUS * galaxy.d25_arcsec / 2 / spacing))
+    axis = spacing * np.arange(-half, half + 1)
+    east, north = (values.ravel() for values in np.meshgrid(axis, axis))
+    radius = np.hypot(*mock.disc_plane(east, north))
+    inside = radius <= OUTER_RADIUS
+    east, north, radius = east[inside], north[inside], radius[inside]
+    cell = spacing**2
+    parameters = mock.parameters(east, north)
+    low, high = spectra.limits("dust.umin")
+    umin = np.clip(parameters["dust.umin"], low, high)
+    emitted = spectra.emission(mock.surface_mass_formed(east, north) * cell, parameters)
+    seen = grid_scale(galaxy.distance)
+    dust = [emitted.dust_lum, emitted.dust_mass, emitted.dust_mass * umin]
+    dust += [emitted.dust_lum * _temperature(umin)]
+    return _Points(
+        east,
+        north,
+        radius,
+        cell,
+        np.column_stack([emitted.stars / seen, emitted.stellar_lum, emitted.m_star]),
+        np.column_stack([emitted.dust / seen, *dust]),
+    )
+
+
+def _temperature(umin):
+    """Return the temperature in K of dust in a radiation field."""
+    return DUST_TEMPERATURE_UMIN_1_K * umin**DUST_TEMPERATURE_EXPONENT
+
+
+def _observe(
+    galaxy, points, row, bands, model_bands, offset, missing, rng, *, max_pixels, smoothing_kpc
+):
+    """Return photometry and truth of a galaxy at a scale."""
+    if row["scale"] == GLOBAL:
+        samples = _whole(galaxy)
+        inside = (points.radius <= 1).astype(float)
+        stars, dust = (inside @ points.stars)[None], (inside @ points.dust)[None]
+        noise = rng.normal(size=(1, len(bands)))
+    else:
+        fwhm = psf_width(row["target_psf"], row["scale"])
+        samples, noise = _pixels(galaxy, row, fwhm, len(bands), max_pixels, rng)
+        kpc = smoothing_kpc * 1e3 * row["pixel_arcsec"] / row["pixel_scale_pc"]
+        area = samples["area_arcsec2"][0]
+        stars = _through(fwhm, samples, points, area) @ points.stars
+        dust = _through(np.hypot(fwhm, kpc), samples, points, area) @ points.dust
+    count, n_model = len(samples["id"]), len(model_bands)
+    moments, known, seen = read_moments(), band_table(), row["bands_full"].split(";")
+    columns = {}
+    for column, band in enumerate(bands):
+        flux = np.full(count, np.nan)
+        error = np.full(count, np.nan)
+        if band in seen and band not in missing:
+            place = model_bands.index(band)
+            true = stars[:, place] + dust[:, place]
+            share = samples["area_arcsec2"] / DEPTH_AREA_ARCSEC2
+            rms = moments["depth"][band] * share ** moments["depth_slope"][band]
+            flux = true * (1 + offset[band]) + rms * noise[:, column]
+            error = np.hypot(rms, known[band].calibration * flux)
+        columns |= {band: flux, f"{band}_err": error}
+    photometry = Table(
+        {name: samples[name] for name in KEY_COLUMNS} | columns,
+        units=UNITS | {name: "mJy" for name in columns},
+    )
+    return photometry, _truth(samples, stars[:, n_model:], dust[:, n_model:])
+
+
+def _truth(samples, stars, dust):
+    """Return the table of what is true of some samples."""
+    stellar_lum, m_star = stars.T
+    luminosity, mass, mass_umin, hot = dust.T
+    umin = mass_umin / mass
+    return Table(
+        {name: samples[name] for name in ("id", "galaxy", "scale")}
+        | {
+            "dust.luminosity": luminosity,
+            "stellar.lum": stellar_lum,
+            "dust.mass": mass,
+            "stellar.m_star": m_star,
+            "dust.umin": umin,
+            "sLd": np.log10(luminosity / stellar_lum),
+            "sMd": np.log10(mass / SOLAR_MASS_KG / m_star),
+            "Td": _temperature(umin),
+            "Td_luminosity": hot / luminosity,
+        },
+        units=TRUTH_UNITS,
+    )
+
+
+def _whole(galaxy):
+    """Return the keys of a whole galaxy, as `dustcast.photometry.global_photometry` has them."""
+    return _keys(
+        galaxy,
+        GLOBAL,
+        x=np.array([-1]),
+        y=np.array([-1]),
+        east=np.zeros(1),
+        north=np.zeros(1),
+        radius=np.array([np.nan]),
+        pixel_scale_pc=galaxy.d25_pc,
+        area=galaxy.area_arcsec2,
+    ) | {"id": np.array([f"{galaxy.galaxy}/{GLOBAL}"], dtype=object)}
+
+
+def _keys(galaxy, scale, *, x, y, east, north, radius, pixel_scale_pc, area):
+    """Return the key columns of samples, and their offsets from the centre."""
+    count = len(x)
+    return {
+        "id": np.array([f"{galaxy.galaxy}/{scale}/{i}_{j}" for i, j in zip(x, y)], dtype=object),
+        "galaxy": np.full(count, galaxy.galaxy, dtype=object),
+        "scale": np.full(count, scale, dtype=object),
+        "x": x.astype(np.int32),
+        "y": y.astype(np.int32),
+        "ra": (galaxy.ra + east / 3600 / np.cos(np.radians(galaxy.dec))) % 360,
+        "dec": galaxy.dec + north / 3600,
+        "redshift": np.full(count, galaxy.redshift),
+        "distance": np.full(count, galaxy.distance),
+        "pixel_scale_pc": np.full(count, pixel_scale_pc),
+        "r_r25": radius,
+        "area_arcsec2": np.full(count, area),
+        "east": east,
+        "north": north,
+    }
+
+
+def _pixels(galaxy, row, fwhm, n_band, max_pixels, rng):
+    """Return the keys of the pixels inside D25, and unit noise of shape (n, n_band) in them.
+
+    Noise that was white before the PSF is correlated as exp(-d^2 / 4 sigma^2) at a distance d
+    after it (sigma of the PSF); on a square grid that is a product of two one-dimensional factors.
+    """
+    pixel = row["pixel_arcsec"]
+    half = int(galaxy.d25_arcsec / 2 / pixel)
+    step = np.arange(-half, half + 1)
+    north, west = (
+        pixel * values.astype(float) for values in np.meshgrid(step, step, indexing="ij")
+    )
+    pa = np.radians(galaxy.pa)
+    along = north * np.cos(pa) - west * np.sin(pa)
+    across = (north * np.sin(pa) + west * np.cos(pa)) / galaxy.axis_ratio
+    radius = np.hypot(along, across) / (galaxy.d25_arcsec / 2)
+    y, x = np.nonzero(radius <= 1)
+    if len(x) > max_pixels:
+        chosen = np.sort(rng.choice(len(x), max_pixels, replace=False))
+        y, x = y[chosen], x[chosen]
+    distance = pixel * (step[:, None] - step) * FWHM_SIGMA / fwhm
+    factor = np.linalg.cholesky(np.exp(-(distance**2) / 4))
+    white = rng.normal(size=(n_band, len(step), len(step)))
+    noise = (factor @ white @ factor.T)[:, y, x].T
+    keys = _keys(
+        galaxy,
+        row["scale"],
+        x=x,
+        y=y,
+        east=-west[y, x],
+        north=north[y, x],
+        radius=radius[y, x],
+        pixel_scale_pc=row["pixel_scale_pc"],
+        area=pixel**2,
+    )
+    return keys, noise
+
+
+def _through(fwhm, samples, points, area):
+    """Return the share of each point's light that a pixel sees, shape (n_pixel, n_point).
+
+    The surface brightness at the middle of the pixel through a Gaussian PSF, times its area.
+    """
+    sigma = fwhm / FWHM_SIGMA
+    east = samples["east"][:, None] - points.east
+    north = samples["north"][:, None] - points.north
+    return area * np.exp(-(east**2 + north**2) / (2 * sigma**2)) / (2 * np.pi * sigma**2)
+
+
+def _calibration_errors(bands, seed):
+    """Return the relative calibration error of each band: one draw for the whole survey."""
     known = band_table()
-    flux /= grid_scale(distance)[:, None]
-    observed = {"galaxy": names}
-    absent = {instrument: rng.random(count) < part for instrument, part in ABSENT.items()}
-    for column, band in enumerate(grid.bands):
-        error = flux[:, column] * np.hypot(_calibration(known[band]), NOISE)
-        value = flux[:, column] + error * rng.normal(size=count)
-        gone = absent.get(band.split("_")[0], np.zeros(count, dtype=bool))
-        observed[band] = np.where(gone, np.nan, value)
-        observed[f"{band}_err"] = np.where(gone, np.nan, error)
-    truth = {"galaxy": names}
-    for name, values in sums.items():
-        truth[f"bayes.{name}"] = values
-        truth[f"bayes.{name}_err"] = np.zeros(count)
-    return Table(observed), Table(truth)
+    return {
+        band: known[band].calibration
+        * np.random.default_rng([seed, zlib.crc32(band.encode())]).normal()
+        for band in bands
+    }
 
 
-def _calibration(band):
-    """Return a band's calibration uncertainty as a fraction; that of MIPS 160 if unknown."""
-    return band.calibration if np.isfinite(band.calibration) else 0.12
+def _missing_bands(galaxy, bands, seed):
+    """Return the bands that a galaxy lacks.
 
-
-def _nodes(parameters):
-    """Return the parameters that the relations know, on their scale: name to array of models."""
-    found = {}
-    for name, values in parameters.items():
-        short = name.split(".", 1)[1]
-        if short not in RELATIONS:
-            continue
-        # log10 of 0 is far below every draw, which is where no dust and no hot grains belong.
-        with np.errstate(divide="ignore"):
-            found[short] = values if short in LINEAR else np.log10(values)
-        found[short] = np.maximum(found[short], -4.0)
-    if not found:
-        raise DataError("the mock needs a grid of sfhdelayedtrunc, dustatt_calzleit and themis")
-    return found
-
-
-def _nearest(nodes, wanted):
-    """Return the index of the model whose parameters are nearest, axis by axis."""
-    match = np.ones((len(next(iter(wanted.values()))), len(next(iter(nodes.values())))), dtype=bool)
-    for name, values in nodes.items():
-        levels = np.unique(values)
-        index = np.abs(levels[:, None] - wanted[name]).argmin(axis=0)
-        match &= values == levels[index][:, None]
-    return match.argmax(axis=1)
+    As often as in DustPedia, and bands of an instrument together: those that fewer galaxies have
+    are missing where the others are, and elsewhere too. Bands without images are always missing.
+    """
+    present = read_moments()["present"]
+    missing = set()
+    for band in bands:
+        instrument = band.split("_")[0]
+        key = [seed, zlib.crc32(galaxy.galaxy.encode()), zlib.crc32(instrument.encode())]
+        if np.random.default_rng(key).random() >= present.get(band, 0.0):
+            missing.add(band)
+    return missing

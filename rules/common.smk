@@ -3,6 +3,7 @@ sys.path.insert(0, str(Path(workflow.basedir) / "scripts"))
 
 from dustcast import config as configuration
 from dustcast import experiments, population, sample
+from dustcast.bands import bands_of
 from dustcast.provenance import code_hash, config_hash
 from dustcast.tables import DataError, read_csv
 
@@ -94,8 +95,9 @@ FEATURE_VARIANTS = {
 }
 FEATURE_FILES = [
     f"{RESULTS}/features/{variant}{scale}.parquet"
-    for variant in FEATURE_VARIANTS
+    for variant, settings in FEATURE_VARIANTS.items()
     for scale in SCALES
+    if scale == sample.GLOBAL or not settings["dropout"]
 ]
 
 # What the simulated galaxies follow from, and the models that they are made of: the run's grid on
@@ -260,6 +262,9 @@ def feature_input(wildcards):
         "photometry": tables_at(wildcards.scale, "photometry/{sample}"),
         "short": tables_at(wildcards.scale, f"sed/{{sample}}/{settings['short']}"),
     }
+    if settings["dropout"]:
+        files["photometry"].append(f"{RESULTS}/photometry/dropout.parquet")
+        files["short"].append(f"{RESULTS}/sed/dropout/{settings['short']}.parquet")
     if settings["truth"] == experiments.OFFICIAL:
         files["truth"] = downloaded("official")
     else:
@@ -267,6 +272,10 @@ def feature_input(wildcards):
             wildcards.scale, f"sed/{{sample}}/{settings['truth']}"
         )
     return files
+
+
+# Experiments of which galaxies take part with bands removed too.
+DROPOUTS = [name for name, settings in EXPERIMENTS.items() if settings["dropout"]]
 
 
 def model_folders(experiment):
@@ -288,7 +297,8 @@ wildcard_constraints:
     galaxy=sample.GALAXY_PATTERN,
     band="|".join(map(re.escape, IMAGE_BANDS)),
     scale=sample.SCALE_PATTERN,
-    sample=f"(?:{sample.GALAXY_PATTERN}/)?(?:{sample.SCALE_PATTERN})",
+    # `dropout` is `global` once more with bands removed.
+    sample=f"dropout|(?:{sample.GALAXY_PATTERN}/)?(?:{sample.SCALE_PATTERN})",
     fit="|".join(map(re.escape, FITS)),
     experiment="|".join(map(re.escape, EXPERIMENTS)),
     target="|".join(TARGETS),

@@ -128,6 +128,7 @@ rule tables:
         rules.metrics_page.output,
         rules.metrics_page.input,
         expand(f"{RESULTS}/metrics/{{experiment}}_galaxies.csv", experiment=EXPERIMENTS),
+        expand(f"{RESULTS}/metrics/{{experiment}}_subsets.csv", experiment=DROPOUTS),
         expand(f"{RESULTS}/tables/parity_{{fit}}.csv", fit=PARITY_FITS),
         [f"{RESULTS}/tables/parity.csv", f"{RESULTS}/tables/parity_fluxes.csv"]
         if PARITY_FITS

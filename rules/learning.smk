@@ -1,6 +1,29 @@
 # Features, folds, models, predictions, metrics.
 
 
+# Whole galaxies once more, as if fewer bands had been observed: fitted as the sample `dropout`.
+rule drop_bands:
+    input:
+        f"{RESULTS}/photometry/global.parquet",
+    output:
+        f"{RESULTS}/photometry/dropout.parquet",
+    log:
+        log_of("drop_bands"),
+    benchmark:
+        benchmark_of("drop_bands")
+    conda:
+        "../envs/learning.yaml"
+    params:
+        code=code_hash("learning"),
+        dropout=config["learning"]["dropout"],
+        bands=[band for band in BANDS if band in bands_of("input")],
+        seed=config["learning"]["seed"],
+    message:
+        "Removing bands from the photometry of whole galaxies"
+    script:
+        "../scripts/drop_bands.py"
+
+
 rule build_features:
     input:
         unpack(feature_input),
@@ -122,6 +145,27 @@ rule evaluate:
         "Computing the metrics of {wildcards.experiment}"
     script:
         "../scripts/evaluate.py"
+
+
+rule subset_metrics:
+    input:
+        f"{RESULTS}/predictions/{{experiment}}.parquet",
+    output:
+        f"{RESULTS}/metrics/{{experiment}}_subsets.csv",
+    log:
+        log_of("subset_metrics/{experiment}"),
+    benchmark:
+        benchmark_of("subset_metrics/{experiment}")
+    conda:
+        "../envs/learning.yaml"
+    params:
+        code=code_hash("learning"),
+        n_bootstrap=config["learning"]["n_bootstrap"],
+        seed=config["learning"]["seed"],
+    message:
+        "Computing the metrics of {wildcards.experiment} by subset of bands"
+    script:
+        "../scripts/subset_metrics.py"
 
 
 # The same experiment on other folds: how much of a difference is the luck of the split.

@@ -1,6 +1,7 @@
 """Build the features and targets of a scale."""
 
 from dustcast.bridge import run
+from dustcast.learning.dropout import repeat_truth
 from dustcast.learning.features import build_features, official_truth
 from dustcast.tables import read_table, stack_tables, write_table
 
@@ -9,15 +10,18 @@ if __name__ == "__main__":
         settings = snakemake.params.settings
         official = snakemake.input.get("truth")
         full = snakemake.input.get("full")
+        photometry = stack_tables(map(read_table, snakemake.input.photometry))
+        ids = photometry["id"]
         features = build_features(
             stack_tables(map(read_table, snakemake.input.short)),
-            stack_tables(map(read_table, full)) if full else None,
-            stack_tables(map(read_table, snakemake.input.photometry)),
+            repeat_truth(stack_tables(map(read_table, full)), ids) if full else None,
+            photometry,
             snakemake.params.bands,
             reference=settings["reference"],
             observed=True,
+            flux_errors=True,
             w1=settings["w1"],
-            truth=official_truth(official[0]) if official else None,
+            truth=repeat_truth(official_truth(official[0]), ids) if official else None,
             max_reduced_chi2=snakemake.params.max_reduced_chi2,
         )
         features.meta["exclusions"] = features.exclusion_rows(snakemake.wildcards.scale)

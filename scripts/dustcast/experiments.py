@@ -7,16 +7,17 @@ from __future__ import annotations
 
 from dustcast.bands import REFERENCE_BAND, check_bands
 from dustcast.config import CONFIG_FOLDER, fit_bands, read_yaml
+from dustcast.sample import GLOBAL
 from dustcast.tables import DataError
 
 OFFICIAL = "official"
 # Keys of an experiment that change the table of features, and those that choose from it.
-FEATURE_KEYS = ("short", "truth", "reference", "w1")
-SELECTION_KEYS = ("drop_bands", "observed", "scales", "log_scale")
+FEATURE_KEYS = ("short", "truth", "reference", "w1", "dropout")
+SELECTION_KEYS = ("drop_bands", "observed", "flux_errors", "scales", "log_scale")
 OTHER_KEYS = ("description", "regressors", "fold_seeds", "settings")
 W1_KINDS = ("surface_brightness", "luminosity")
 LISTS = {"drop_bands": str, "scales": str, "regressors": str, "fold_seeds": int}
-SWITCHES = ("observed", "log_scale")
+SWITCHES = ("observed", "flux_errors", "log_scale", "dropout")
 
 
 def read_experiments(config):
@@ -68,6 +69,7 @@ def feature_defaults(config):
         "truth": config["features"]["truth"],
         "reference": REFERENCE_BAND,
         "w1": config["features"]["w1"],
+        "dropout": False,
         "features": "",
     }
 
@@ -112,6 +114,13 @@ def _check(config, name, features, content):
             raise DataError(
                 f"{name}: the scale {scale} is not of the run: use {', '.join(config['scales'])}"
             )
+    if features["dropout"]:
+        if content.get("scales", config["scales"]) != [GLOBAL]:
+            raise DataError(
+                f"{name}: dropout removes bands of whole galaxies only: write scales: [{GLOBAL}]"
+            )
+        for subset, kept in config["learning"]["dropout"]["subsets"].items():
+            check_bands(kept, f"learning.dropout.subsets.{subset}")
     bands = fit_bands(config, features["short"])
     if features["reference"] not in bands:
         raise DataError(

@@ -68,6 +68,7 @@ def test_defaults_come_from_the_run(write):
         "truth": "official",
         "reference": "WISE_3.4",
         "w1": "surface_brightness",
+        "dropout": False,
         "description": "",
         "regressors": ["xgboost"],
         "fold_seeds": [7],
@@ -139,7 +140,7 @@ def test_refusals_are_one_sentence(write, text, message):
 
 
 def test_a_missing_file_names_those_that_exist():
-    with pytest.raises(DataError, match="does not exist: there are fiducial, "):
+    with pytest.raises(DataError, match="does not exist: there are any_bands, fiducial, "):
         read_experiments(run(["nosuch"]))
 
 
@@ -148,3 +149,15 @@ def test_the_official_truth_belongs_to_dustpedia():
     config["survey"]["source"] = "mock"
     with pytest.raises(DataError, match="truth is 'official': use one of full"):
         read_experiments(config)
+
+
+def test_dropout_is_for_whole_galaxies_and_for_bands_that_exist(write):
+    text = "description: x.\ndropout: true\n"
+    with pytest.raises(DataError, match="scales: \\[global\\]"):
+        write(text)
+    found = write(text + "scales: [global]\nflux_errors: true\n")
+    assert found["dropout"]
+    assert found["features"] == "mine/"
+    assert found["selection"] == {"scales": ["global"], "flux_errors": True}
+    with pytest.raises(DataError, match=r"learning\.dropout\.subsets\.odd: the band WISE_99"):
+        write(text + "scales: [global]\n", dropout={"subsets": {"odd": ["WISE_99"]}})

@@ -205,3 +205,14 @@ def test_scales_together(short, full, photometry):
     other = ft.build_features(short, full, photometry, BANDS, w1="luminosity")
     with pytest.raises(DataError, match="differ"):
         ft.concatenate([one, other])
+
+
+def test_errors_of_bayesian_fluxes_are_features_where_asked_for(short, full, photometry):
+    with pytest.raises(DataError, match=r"bayes\.GALEX_FUV_err"):
+        ft.build_features(short, full, photometry, BANDS, flux_errors=True)
+    for band in BANDS:
+        short[f"bayes.{band}_err"] = np.array([0.1, 0.01, 0.0]) * short[f"bayes.{band}"]
+    table = ft.build_features(short, full, photometry, BANDS, flux_errors=True)
+    assert [name for name in table if name.startswith("s_")] == [f"s_{band}" for band in BANDS]
+    # Rows in the order of the photometry; no error of a fit of one model is no feature.
+    np.testing.assert_allclose(table["s_WISE_12"], [-2, np.nan, -1])

@@ -23,6 +23,7 @@ EXPERIMENT_DEFAULTS = {
     "drop_bands": [],
     "reference": None,
     "observed": False,
+    "flux_errors": False,
     "scales": None,
     "log_scale": None,
 }
@@ -31,7 +32,7 @@ EXPERIMENT_DEFAULTS = {
 TRAINING_DEFAULTS = {"parameters": {}, "sigma": {}, "n_inner": 5}
 """Settings of `train_fold`: of the regressor, of the sigma model, number of inner folds."""
 
-_BAND_PREFIXES = ("c_", "o_", "e_")
+_BAND_PREFIXES = ("c_", "o_", "e_", "s_")
 
 
 def feature_columns(features):
@@ -55,9 +56,9 @@ def select_features(features, experiment):
     experiment : dict
         Any of: ``drop_bands``, bands that are not to be used; ``reference``, the band that colours
         refer to instead of the table's own (needed if that one is dropped); ``observed``, use the
-        features of observed fluxes and errors (default no); ``scales``, the scales to keep
-        (default all); ``log_scale``, use the pixel scale (default: where two or more scales
-        remain).
+        features of observed fluxes and errors (default no); ``flux_errors``, use the errors of
+        the Bayesian fluxes (default no); ``scales``, the scales to keep (default all);
+        ``log_scale``, use the pixel scale (default: where two or more scales remain).
 
     Returns
     -------
@@ -100,11 +101,13 @@ def select_features(features, experiment):
         table[f"c_{old}"] = -shift
         table["log_w1"] = table["log_w1"] + shift
     for name in [name for name in table if name.startswith(_BAND_PREFIXES)]:
-        if name[2:] in dropped or (name[0] in "oe" and not chosen["observed"]):
+        optional = {"o": "observed", "e": "observed", "s": "flux_errors"}.get(name[0])
+        if name[2:] in dropped or (optional and not chosen[optional]):
             del table[name]
     names = feature_columns(table)
-    if chosen["observed"] and not any(name.startswith("o_") for name in names):
-        raise DataError("experiment: observed is asked for, but the features were built without")
+    for key, prefix in (("observed", "o_"), ("flux_errors", "s_")):
+        if chosen[key] and not any(name.startswith(prefix) for name in names):
+            raise DataError(f"experiment: {key} is asked for, but the features were built without")
     if chosen["log_scale"] is not None:
         names = [name for name in names if name != "log_scale"]
         names += ["log_scale"] if chosen["log_scale"] else []

@@ -179,6 +179,7 @@ def build_features(
     *,
     reference=REFERENCE_BAND,
     observed=False,
+    flux_errors=False,
     w1="surface_brightness",
     truth=None,
     max_reduced_chi2=MAX_REDUCED_CHI2,
@@ -204,6 +205,9 @@ def build_features(
         Add what the photometry says beyond the Bayesian fluxes: ``o_<band>`` =
         log10(observed / Bayesian flux) and ``e_<band>`` = log10(error / Bayesian flux), NaN where
         nothing positive was measured.
+    flux_errors : bool
+        Add ``s_<band>`` = log10(error / flux) of the Bayesian fluxes, for which `short` needs
+        ``bayes.<band>_err``.
     w1 : {"surface_brightness", "luminosity"}
         Meaning of the column log_w1: log10 of the surface brightness of `reference` in MJy/sr, or
         log10 of its luminosity in W/Hz (as in Dobbels et al. 2020).
@@ -216,8 +220,9 @@ def build_features(
     -------
     FeatureTable
         Columns id, galaxy, scale, weight, ``c_<band>``, log_w1, log_scale, with `observed`
-        ``o_<band>`` and ``e_<band>``, sLd, sLd_err, sMd, sMd_err, Td, Td_err. Its attribute
-        `exclusions` lists id, galaxy and reason of each sample that was left out.
+        ``o_<band>`` and ``e_<band>``, with `flux_errors` ``s_<band>``, sLd, sLd_err,
+        sMd, sMd_err, Td, Td_err. Its attribute `exclusions` lists id, galaxy and reason of each
+        sample that was left out.
 
     Raises
     ------
@@ -232,7 +237,8 @@ def build_features(
     wanted = ["id", "galaxy", "scale", "pixel_scale_pc", brightness_column]
     wanted += [band + end for band in bands for end in ("", "_err")] if observed else []
     _require(photometry, wanted, "the photometry table")
-    _require(short, ["id", *(f"bayes.{band}" for band in bands)], "the short fit")
+    names = [f"bayes.{band}{end}" for band in bands for end in ("", "_err")[: 1 + flux_errors]]
+    _require(short, ["id", *names], "the short fit")
 
     sample_id = np.asarray(photometry["id"], dtype=object)
     _index(sample_id, "the photometry table")
@@ -260,6 +266,11 @@ def build_features(
     columns["log_scale"] = np.log10(_positive(photometry["pixel_scale_pc"]))
     if observed:
         columns |= _observed_features(photometry, bands, flux)
+    if flux_errors:
+        columns |= {
+            f"s_{band}": np.log10(_positive(short[f"bayes.{band}_err"]) / mean)
+            for band, mean in zip(bands, flux)
+        }
     reasons.add(*_bad_fit(short, max_reduced_chi2, "short fit"))
 
     targets, units = _targets(full, truth, sample_id, reasons, max_reduced_chi2)

@@ -188,7 +188,15 @@ def clean_input(wildcards):
 def quicklook_input(wildcards):
     """Return what the quick-look page of a galaxy shows."""
     folder = f"{RESULTS}/images/{wildcards.galaxy}"
+    scales = [
+        scale
+        for galaxy, scale in CUBES
+        if galaxy == wildcards.galaxy and scale != sample.GLOBAL
+    ]
+    # The first scale of the run at which the galaxy has a cube.
+    cubes = [f"{RESULTS}/cubes/{wildcards.galaxy}/{scale}.fits" for scale in scales[:1]]
     return {
+        "cube": cubes,
         "galaxies": f"{RESULTS}/sample/galaxies.csv",
         "stars": f"{folder}/stars.ecsv",
         "raw": raw_images(wildcards.galaxy),

@@ -1,6 +1,7 @@
 """Draw the quick-look page of a galaxy."""
 
 from dustcast.bridge import run
+from dustcast.imaging.cube import read_cube
 from dustcast.imaging.quicklook import draw_page
 from dustcast.imaging.stars import read_apertures
 from dustcast.sample import galaxy_table
@@ -15,4 +16,5 @@ if __name__ == "__main__":
             dict(zip(params.bands, inputs.clean)),
             read_apertures(inputs.stars),
             missing_unit=params.missing_unit,
+            cube=read_cube(inputs.cube[0]) if inputs.cube else None,
         )

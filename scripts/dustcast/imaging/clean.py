@@ -10,7 +10,7 @@ import numpy as np
 from dustcast.bands import band_table
 from dustcast.imaging.extinction import extinction_factor
 from dustcast.imaging.geometry import elliptical_radius
-from dustcast.imaging.images import CleanImage, read_image, write_clean
+from dustcast.imaging.images import CleanImage, read_image, silence, write_clean
 from dustcast.imaging.sky import fit_sky
 from dustcast.imaging.stars import star_mask
 from dustcast.tables import DataError, Table
@@ -67,7 +67,8 @@ def clean_bands(
         print(f"{band}: {image.cards['DC_WHY'][0] if not image.ok else 'clean'}", flush=True)
         return summary_row(image)
 
-    with ThreadPoolExecutor(n_threads) as pool:
+    # Filters of warnings are global: threads that set and restore them inside meet one outside.
+    with silence(), ThreadPoolExecutor(n_threads) as pool:
         rows = list(pool.map(work, outputs))
     columns = {name: np.array([row[name] for row in rows]) for name in rows[0]}
     excluded = [

@@ -222,7 +222,7 @@ def _read_hdu(path):
     if not path.is_file():
         raise DataError(f"{path} does not exist: check the name")
     try:
-        with _silence(), fits.open(path, memmap=False) as hdus:
+        with silence(), fits.open(path, memmap=False) as hdus:
             if hdus[0].header.get("DC_OK") is False:
                 raise DataError(str(hdus[0].header.get("DC_WHY", f"{path} is empty")))
             hdu = _choose(hdus, path)
@@ -276,7 +276,7 @@ def _celestial(header, path):
         for key in ("CROTA1", "CROTA2"):
             header.remove(key, ignore_missing=True)
     try:
-        with _silence():
+        with silence():
             wcs = WCS(header).celestial
     except Exception as fault:
         raise DataError(
@@ -437,7 +437,7 @@ def _beams():
 
 
 @contextlib.contextmanager
-def _silence():
+def silence():
     """Keep astropy from warning of headers that it mends or that are checked here."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -496,7 +496,7 @@ def read_clean(path):
     from astropy.wcs import WCS
 
     try:
-        with _silence(), fits.open(path, memmap=True) as hdus:
+        with silence(), fits.open(path, memmap=True) as hdus:
             header = hdus[0].header
             cards = {key: header[key] for key in header if key.startswith("DC_")}
             if not cards["DC_OK"]:

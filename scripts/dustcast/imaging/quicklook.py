@@ -1,4 +1,4 @@
-"""One page a galaxy on which each band is seen raw, with its stars and sky, and clean."""
+"""One page a galaxy: each band raw, its stars and sky, clean, and in a cube with its S/N."""
 
 from __future__ import annotations
 
@@ -28,11 +28,13 @@ GREYS, SKY_COLOURS = 40, 24
 # More bands than this stand in two columns.
 ONE_COLUMN = 6
 TITLES = ("raw", "sky model, stars", "clean")
+# Drawn black.
+LARGEST_SN = 20.0
 STAR_COLOUR, ELLIPSE_COLOUR, NO_DATA, EMPTY = "#D55E00", "#0072B2", "#C6DBEF", "#EEEEEE"
 FONT = {"font.family": "STIXGeneral", "font.size": 8}
 
 
-def draw_page(path, galaxy, raw, clean, apertures, *, missing_unit=None):
+def draw_page(path, galaxy, raw, clean, apertures, *, missing_unit=None, cube=None):
     """Draw the quick-look page of a galaxy.
 
     Parameters
@@ -47,6 +49,8 @@ def draw_page(path, galaxy, raw, clean, apertures, *, missing_unit=None):
         Star apertures of all bands.
     missing_unit : str, optional
         Unit of a raw image whose header names none.
+    cube : dustcast.imaging.cube.Cube, optional
+        Its images and their signal over error are shown too.
     """
     import matplotlib
     from matplotlib.figure import Figure
@@ -54,7 +58,8 @@ def draw_page(path, galaxy, raw, clean, apertures, *, missing_unit=None):
     n_columns = 1 if len(clean) <= ONE_COLUMN else 2
     n_rows = max(1, math.ceil(len(clean) / n_columns))
     side = 1.6 if n_columns == 1 else 1.05
-    n_panels = len(TITLES)
+    titles = [*TITLES, *((f"at {cube.scale}", "S/N") if cube else ())]
+    n_panels = len(titles)
     with matplotlib.rc_context(FONT):
         figure = Figure(
             figsize=((n_panels * side + 0.45) * n_columns, side * n_rows + 0.42), facecolor="white"
@@ -79,14 +84,17 @@ def draw_page(path, galaxy, raw, clean, apertures, *, missing_unit=None):
                 )
                 for k in range(n_panels)
             ]  # fmt: skip
-            for ax, title in zip(axes, TITLES):
+            for ax, title in zip(axes, titles):
                 ax.set_xticks([])
                 ax.set_yticks([])
                 if row == 0:
                     ax.set_title(title, fontsize=8, pad=3)
             axes[0].set_ylabel(band_table()[band].label, fontsize=8, labelpad=3)
             stars = [star for star in apertures if star.band == band]
-            _draw_band(axes, galaxy, band, raw.get(band), clean[band], stars, missing_unit)
+            own = axes[: len(TITLES)]
+            _draw_band(own, galaxy, band, raw.get(band), clean[band], stars, missing_unit)
+            if cube:
+                _draw_cube(axes[len(TITLES) :], galaxy, band, cube)
         content = _small_png(figure)
     with atomic(path) as temporary:
         temporary.write_bytes(content)
@@ -105,10 +113,7 @@ def _draw_band(axes, galaxy, band, raw_path, clean_path, stars, missing_unit):
             ax.set_facecolor(EMPTY)
         if raw_panel is not None:
             _show(axes[0], raw_panel, *_limits(raw_panel))
-        # Letters of 5 points are about 2.6 points wide.
-        size = axes[1].get_window_extent().width / axes[1].figure.dpi * 72
-        reason = textwrap.fill(str(image.cards.get("DC_WHY", "")), int(size / 2.6), max_lines=8)
-        axes[1].text(0.02, 0.95, reason, transform=axes[1].transAxes, va="top", fontsize=5)
+        _say_why(axes[1], str(image.cards.get("DC_WHY", "")))
         return
     clean_panel = _panel(image.data, image.wcs, image.cards["DC_PIX"], galaxy)
     low, high = _limits(clean_panel)
@@ -132,15 +137,52 @@ def _draw_band(axes, galaxy, band, raw_path, clean_path, stars, missing_unit):
     _outline(axes, galaxy, stars)
     method = image.cards["DC_SKY"]
     words = f"poly {image.cards['DC_SKORD']}" if method == "poly" else "level"
-    for ax, text in zip(axes[1:], (f"{words}, {len(stars)} stars", f"max {high:.3g} MJy/sr")):
-        ax.text(
-            0.03,
-            0.03,
-            text,
-            transform=ax.transAxes,
-            fontsize=6,
-            bbox={"facecolor": "white", "alpha": 0.7, "edgecolor": "none", "pad": 0.8},
-        )
+    _note(axes[1], f"{words}, {len(stars)} stars")
+    _note(axes[2], f"max {high:.3g} MJy/sr")
+
+
+def _note(ax, text):
+    """Write a few words into the lower left corner of a panel."""
+    ground = {"facecolor": "white", "alpha": 0.7, "edgecolor": "none", "pad": 0.8}
+    ax.text(0.03, 0.03, text, transform=ax.transAxes, fontsize=6, bbox=ground)
+
+
+def _say_why(ax, reason):
+    """Write into an empty panel why it is empty."""
+    # Letters of 5 points are about 2.6 points wide.
+    size = ax.get_window_extent().width / ax.figure.dpi * 72
+    text = textwrap.fill(reason, int(size / 2.6), max_lines=8)
+    ax.text(0.02, 0.95, text, transform=ax.transAxes, va="top", fontsize=5)
+
+
+def _draw_cube(axes, galaxy, band, cube):
+    """Draw what a cube holds of a band, and its signal over error."""
+    why = "" if band in cube.bands else f"not at {cube.scale}"
+    why = why or cube.why[cube.bands.index(band)]
+    if why:
+        for ax in axes:
+            ax.set_facecolor(EMPTY)
+        _say_why(axes[0], why)
+        return
+    plane = cube.bands.index(band)
+    flux, error = (
+        _panel(np.asarray(part[plane], dtype=float), cube.grid.wcs, cube.grid.pixel, galaxy)
+        for part in (cube.flux, cube.error)
+    )
+    _show(axes[0], flux, *_limits(flux))
+    axes[1].imshow(
+        np.ma.masked_invalid(flux / error),
+        origin="lower",
+        cmap=_colours("gray_r"),
+        vmin=0,
+        vmax=LARGEST_SN,
+        extent=EXTENT,
+    )
+    for ax in axes:
+        ax.add_patch(_ellipse(galaxy))
+        ax.set_xlim(-HALF, HALF)
+        ax.set_ylim(-HALF, HALF)
+    _note(axes[1], f"0 to {LARGEST_SN:g}")
 
 
 def _panel(data, wcs, pixel_arcsec, galaxy):
@@ -205,22 +247,11 @@ def _colours(name):
 
 def _outline(axes, galaxy, stars):
     """Draw the D25 ellipse and the stars."""
-    from matplotlib.patches import Circle, Ellipse
+    from matplotlib.patches import Circle
 
-    per_arcsec = PANEL_PIXELS / (REACH * galaxy.d25_arcsec)
     for ax in axes[1:]:
-        ax.add_patch(
-            Ellipse(
-                (0, 0),
-                galaxy.d25_arcsec * galaxy.axis_ratio * per_arcsec,
-                galaxy.d25_arcsec * per_arcsec,
-                # East is left, so that north to east turns counter-clockwise as on the sky.
-                angle=galaxy.pa,
-                fill=False,
-                lw=0.6,
-                ec=ELLIPSE_COLOUR,
-            )
-        )
+        ax.add_patch(_ellipse(galaxy))
+    per_arcsec = PANEL_PIXELS / (REACH * galaxy.d25_arcsec)
     for star in stars:
         east = (star.ra - galaxy.ra + 180) % 360 - 180
         east *= 3600 * math.cos(math.radians(galaxy.dec)) * per_arcsec
@@ -230,6 +261,23 @@ def _outline(axes, galaxy, stars):
     for ax in axes:
         ax.set_xlim(-HALF, HALF)
         ax.set_ylim(-HALF, HALF)
+
+
+def _ellipse(galaxy):
+    """Return the outline of D25 on a panel."""
+    from matplotlib.patches import Ellipse
+
+    major = PANEL_PIXELS / REACH
+    # East is left, so that north to east turns counter-clockwise as on the sky.
+    return Ellipse(
+        (0, 0),
+        major * galaxy.axis_ratio,
+        major,
+        angle=galaxy.pa,
+        fill=False,
+        lw=0.6,
+        ec=ELLIPSE_COLOUR,
+    )
 
 
 def _small_png(figure):

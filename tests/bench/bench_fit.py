@@ -1,8 +1,9 @@
 """Speed, accuracy and memory of the fits, beside a table of models as CIGALE keeps one.
 
-Run ``python tests/bench/bench_fit.py`` (with scripts/ on PYTHONPATH), or with ``--grid path.npz``
-for a real grid. Times are processor seconds of this process, so that other load on the machine
-counts little. The last line is a JSON object.
+Run ``python tests/bench/bench_fit.py`` (with scripts/ on PYTHONPATH), with ``--grid path.npz`` for
+a real grid, and with ``--scaling`` for the time by the size of the grid up to 1e8 models and by the
+number of threads, too. Times are processor seconds of this process, so that other load on the
+machine counts little. The last line is a JSON object.
 """
 
 from __future__ import annotations
@@ -33,18 +34,19 @@ FAR_INFRARED_UM = 23.0
 
 
 def load(path):
-    """Read a grid, and the wavelengths of its bands in micron (of the bands known here)."""
+    """Read a grid, and the wavelengths of its bands in micron."""
+    from dustcast.bands import band_table
     from dustcast.sed.grid import load_grid
 
     grid = load_grid(path)
-    known = [b for b, band in enumerate(grid.bands) if band in BANDS]
-    grid = replace(
-        grid,
-        bands=tuple(grid.bands[b] for b in known),
-        stellar_flux=np.ascontiguousarray(grid.stellar_flux[:, known]),
-        dust_flux=np.ascontiguousarray(grid.dust_flux[:, known]),
-    )
-    return grid, np.array([BANDS[band] for band in grid.bands])
+    table = band_table()
+    return grid, np.array([table[band].pivot_um for band in grid.bands])
+
+
+def parameter(grid, name):
+    """Return the values of a parameter, whatever module a real grid puts before its name."""
+    parameters = {**grid.stellar_parameters, **grid.dust_parameters}
+    return next(values for key, values in parameters.items() if key.split(".")[-1] == name)
 
 
 def part_of(grid, n_stellar, n_dust):
@@ -71,12 +73,10 @@ def part_of(grid, n_stellar, n_dust):
 def observe(grid, micron, regime, n, seed=0):
     """Return fluxes and errors of n pixels: common models, a smooth misfit, and noise."""
     rng = np.random.default_rng(seed)
-    stars, dust = grid.stellar_parameters, grid.dust_parameters
-    likely = (
-        (stars["E_BVs_young"] > 0.01) & (stars["E_BVs_young"] < 0.5)
-        & (stars["r_sfr"] > 0.02) & (stars["r_sfr"] < 5)
-    )  # fmt: skip
-    common = (dust["umin"] > 0.2) & (dust["umin"] < 11) & (dust["gamma"] < 0.07)
+    reddening, r_sfr = parameter(grid, "E_BVs_young"), parameter(grid, "r_sfr")
+    umin, gamma = parameter(grid, "umin"), parameter(grid, "gamma")
+    likely = (reddening > 0.01) & (reddening < 0.5) & (r_sfr > 0.02) & (r_sfr < 5)
+    common = (umin > 0.2) & (umin < 11) & (gamma < 0.07)
     i = rng.choice(np.flatnonzero(likely), n)
     j = rng.choice(np.flatnonzero(common), n)
     flux = grid.stellar_flux[i] + grid.luminosity[i, None] * grid.dust_flux[j]
@@ -165,23 +165,56 @@ def cpu(function, *arguments):
     return time.process_time() - start
 
 
+def scaling(grid, micron, options, n):
+    """Print times by the size of the grid and by the number of threads."""
+    print(f"\n{'models':>14}{'ms a pixel: full':>18}{'uvmir':>8}{'low_sn':>8}")
+    regimes = ("full", "uvmir", "low_sn")
+    rows = [observe(grid, micron, regime, n) for regime in regimes]
+    more = {**FULL_AXES, "age": [2000, 4500, 7000, 8500, 9500, 11000, 12000]}
+    sizes = ((100, 100), (590, 169), (2950, 339), (14750, 678), None, more)
+    for size in sizes:
+        if size is None:
+            some = grid
+        elif size is more:
+            if grid.meta.get("grid") != "synthetic":
+                continue
+            some = synthetic_grid(more, many_quantities=True)
+        else:
+            some = part_of(grid, *size)
+        each = prepare(some, options)
+        each.fit(rows[0][0][:1], rows[0][1][:1])
+        ms = [1e3 * cpu(each.fit, *row) / n for row in rows]
+        print(f"{some.n_models:>14,}{ms[0]:>18.2f}{ms[1]:>8.2f}{ms[2]:>8.2f}")
+    print(f"\n{'threads':>14}{'pixels/s':>12}   (wall time, no far-infrared)")
+    for threads in (1, 2, 4):
+        each = prepare(grid, replace(options, threads=threads))
+        flux, error = observe(grid, micron, "uvmir", 4 * n)
+        each.fit(flux[:8], error[:8])
+        start = time.perf_counter()
+        each.fit(flux, error)
+        print(f"{threads:>14}{len(flux) / (time.perf_counter() - start):>12.1f}")
+
+
 def main():
     """Print the tables of the benchmark and its JSON object."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--grid", help="a grid of dustcast.sed.grid (default: a synthetic one)")
     parser.add_argument("--pixels", type=int, default=24, help="pixels a regime")
+    parser.add_argument("--scaling", action="store_true", help="larger grids and threads, too")
     parser.add_argument("--check", type=int, default=2, help="pixels checked on the whole grid")
     arguments = parser.parse_args()
     if arguments.grid:
         grid, micron = load(arguments.grid)
     else:
-        grid, micron = synthetic_grid(FULL_AXES), np.array(list(BANDS.values()))
+        grid = synthetic_grid(FULL_AXES, many_quantities=True)
+        micron = np.array(list(BANDS.values()))
     options = FitOptions(error_floor=0.0, error_floor_log=0.0)
     prepared = prepare(grid, options)
     flux, error = observe(grid, micron, "full", 1)
     start = time.perf_counter()
     prepared.fit(flux, error)
     print(f"grid of {grid.n_models:,} models in {len(grid.bands)} bands")
+    print(f"{len(grid.quantities)} quantities")
     print(f"rank {len(prepared.vectors)}, relative error {prepared.rank_error:.1e}")
     print(f"first fit, with compilation or cache: {time.perf_counter() - start:.1f} s\n")
 
@@ -205,8 +238,8 @@ def main():
     # All that the fits themselves need; the checks below take far more.
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
-    # Too large for the caches, as the table of the whole grid would be (16 GB).
-    table = TableFit(part_of(grid, 2950, 678))
+    # Arrays of 32 MB, beyond the caches as those of the whole grid would be (a table of 16 GB).
+    table = TableFit(part_of(grid, 5900, 678))
     small = part_of(grid, 650, 154)
     own, brute = prepare(small, options), prepare(small, replace(options, method="brute"))
     screen = prepare(grid, replace(options, method="screen"))
@@ -227,20 +260,8 @@ def main():
         ratio = found[regime]["ratio_to_table"]
         print(f"{REGIMES[regime]:<32}{seconds:>10.1f}{ratio:>10.0f}{worst:>13.1e}{on_all:>10.1e}")
 
-    print(f"\n{'models':>14}{'ms a pixel':>12}   (all bands, S/N 10)")
-    flux, error = observe(grid, micron, "full", 8)
-    for n_stellar, n_dust in ((100, 100), (590, 169), (2950, 339), (14750, 678), (None, None)):
-        some = part_of(grid, n_stellar, n_dust) if n_stellar else grid
-        each = prepare(some, options)
-        each.fit(flux[:1], error[:1])
-        print(f"{some.n_models:>14,}{1e3 * cpu(each.fit, flux, error) / 8:>12.2f}")
-    print(f"\n{'threads':>14}{'pixels/s':>12}   (wall time, no far-infrared)")
-    flux, error = observe(grid, micron, "uvmir", 2 * arguments.pixels)
-    for threads in (1, 2):
-        each = prepare(grid, replace(options, threads=threads))
-        start = time.perf_counter()
-        each.fit(flux, error)
-        print(f"{threads:>14}{len(flux) / (time.perf_counter() - start):>12.1f}")
+    if arguments.scaling:
+        scaling(grid, micron, options, arguments.pixels)
 
     def rounded(value):
         return float(f"{value:.4g}")

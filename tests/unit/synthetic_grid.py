@@ -83,8 +83,11 @@ def _planck_nu(micron, temperature):
     return 15 / np.pi**4 * x**3 / np.expm1(np.minimum(x, 600)) / nu * x
 
 
-def synthetic_grid(axes=None, bands=None) -> FactorisedGrid:
-    """Return the grid of the product of `axes` (default `SMALL_AXES`) in the given bands."""
+def synthetic_grid(axes=None, bands=None, *, many_quantities=False) -> FactorisedGrid:
+    """Return the grid of the product of `axes` (default `SMALL_AXES`) in the given bands.
+
+    With `many_quantities` it reports as many as a grid of `dustcast.sed.grid` does.
+    """
     axes = axes or SMALL_AXES
     bands = tuple(bands or BANDS)
     micron = np.geomspace(0.0912, 1000, 500)
@@ -188,6 +191,8 @@ def synthetic_grid(axes=None, bands=None) -> FactorisedGrid:
         *(Quantity(f"stellar.{name}", 0, "", stellar=v) for name, v in stellar_parameters.items()),
         *(Quantity(f"dust.{name}", 0, "", dust=v) for name, v in dust_parameters.items()),
     ]
+    if many_quantities:
+        quantities += _more_quantities(stellar_parameters, masses, rates, bolometric, young_lum)
     return FactorisedGrid(
         bands=bands,
         stellar_flux=stellar,
@@ -198,3 +203,34 @@ def synthetic_grid(axes=None, bands=None) -> FactorisedGrid:
         dust_parameters=dust_parameters,
         meta={"grid": "synthetic"},
     )
+
+
+def _more_quantities(parameters, masses, rates, bolometric, young_lum):
+    """Return what grids report besides, from simple relations: all are stellar."""
+    old_lum = bolometric - young_lum
+    young_mass = 1e7 * rates
+    reddening = parameters["E_BVs_young"]
+    extensive = {
+        "sfh.sfr10Myrs": rates,
+        "sfh.sfr100Myrs": 0.9 * rates,
+        "stellar.lum_old": old_lum,
+        "stellar.m_star_young": young_mass,
+        "stellar.m_star_old": masses - young_mass,
+        "stellar.m_gas": 1.0 - masses,
+    }
+    for name, per_watt in (("lum_ly", 1.0), ("n_ly", 1 / 3e-18)):
+        extensive[f"stellar.{name}_young"] = 0.3 * per_watt * young_lum
+        extensive[f"stellar.{name}_old"] = 1e-3 * per_watt * old_lum
+        extensive[f"stellar.{name}"] = per_watt * (0.3 * young_lum + 1e-3 * old_lum)
+    intensive = {
+        "stellar.age_m_star": 13000 * (1 - (masses - 0.6) / 0.2),
+        "sfh.age_trunc": parameters["age"] - 200,
+        "attenuation.E_BVs.stellar.old": reddening * parameters["E_BVs_old_factor"],
+        "attenuation.uv_bump_amplitude": np.zeros(len(rates)),
+    }
+    for name, micron in (("FUV", 0.153), ("B_B90", 0.44), ("V_B90", 0.55)):
+        slope = parameters["powerlaw_slope"]
+        intensive[f"attenuation.{name}"] = reddening * 4.05 * (micron / 0.55) ** (slope - 1.0)
+    return [Quantity(name, 1, "", stellar=values) for name, values in extensive.items()] + [
+        Quantity(name, 0, "", stellar=values) for name, values in intensive.items()
+    ]

@@ -14,6 +14,7 @@ from synthetic_grid import BANDS, FIR, UVMIR, synthetic_grid
 from dustcast.sed import engine, kernels
 from dustcast.sed.brute import BruteForce
 from dustcast.sed.engine import FitOptions, fit, prepare
+from dustcast.sed.kernels import bounds, compiled, counting, lanes, screening, search, sums
 from dustcast.sed.spec import FactorisedGrid, Quantity
 
 # No floors, so that standard deviations can be compared.
@@ -427,7 +428,7 @@ def test_no_model_within_the_tolerance_is_left_out(problem, extra):
     assert found.n_counted[0] >= np.sum(posterior.chi2 <= smallest + tolerance - blur)
     if not limit.any():
         # Models with an extreme value are counted further out; limits are added after the count.
-        farthest = smallest + tolerance + kernels.LARGEST_EXTENSION + blur
+        farthest = smallest + tolerance + bounds.LARGEST_EXTENSION + blur
         assert found.n_counted[0] <= np.sum(posterior.chi2 <= farthest)
 
 
@@ -439,6 +440,52 @@ def test_small_random_grids_agree_with_brute_force(problem):
     np.testing.assert_array_equal(found.status, expected.status)
     if expected.status[0] == engine.FITTED:
         compare(grid, flux, error, PLAIN, found, expected)
+
+
+def observation_of(prepared, flux, sigma):
+    """Return what the kernels see of an observation without upper limits."""
+    fitted = np.isfinite(sigma[0])
+    units = prepared.band_unit
+    return kernels.Observation(
+        flux=np.where(fitted, flux[0] / units, 0.0),
+        weight=np.where(fitted, (units / np.where(fitted, sigma[0], 1.0)) ** 2, 0.0),
+        limits=np.zeros(0, int),
+        limit_flux=np.zeros(0),
+        limit_error=np.zeros(0),
+    )
+
+
+@settings(max_examples=100, deadline=None)
+@given(problems(), st.floats(0.1, 1e4), st.integers(-12, 12))
+def test_the_screen_loses_no_model(problem, threshold, power):
+    """In float32 and at a low rank no tile is passed over that holds a model of interest."""
+    grid, flux, error, _ = problem
+    flux, error = flux * 10.0**power, np.abs(error) * 10.0**power
+    _, sigma, limit = engine._weigh(flux, error, PLAIN)
+    posterior = (
+        BruteForce(grid).posterior(flux[0], sigma[0], limit[0]) if (sigma > 0).any() else None
+    )
+    if posterior is None:
+        return
+    prepared = prepare(grid, PLAIN)
+    given = prepared.kernel_grid
+    observation = observation_of(prepared, flux, sigma)
+    work = kernels.work_space(given)
+    total = np.sum(observation.weight * observation.flux**2)
+    search.reset(given, observation, total, work)
+    n_tile = np.uint64(-(-len(grid.dust_flux) // kernels.TILE))
+    for i in range(len(grid.luminosity)):
+        place, lam = np.uint64(i), given.luminosity[i]
+        fs, ss = sums.stellar_sums(given.stellar, observation.flux, observation.weight, place)
+        screening.set_coefficients(
+            work.coefficients, work.units, given.coarse_u, place, lam, fs, ss
+        )
+        level, below = screening.coarse_level(total - threshold, total, given.coarse_error[i])
+        n = screening.screen_tiles(
+            *(work.coarse, work.coefficients, level, below, np.uint64(0), n_tile, work.hits)
+        )
+        needed = np.flatnonzero(posterior.chi2[i] <= threshold - 1e-9 * total) // kernels.TILE
+        assert set(needed) <= set(work.hits[:n].tolist())
 
 
 @settings(max_examples=100, deadline=None)
@@ -456,30 +503,24 @@ def test_each_bound_is_a_bound(problem, threshold):
     prepared = prepare(grid, PLAIN)
     units = prepared.band_unit
     fitted = np.isfinite(sigma[0])
-    observation = kernels.Observation(
-        flux=np.where(fitted, flux[0] / units, 0.0),
-        weight=np.where(fitted, (units / np.where(fitted, sigma[0], 1.0)) ** 2, 0.0),
-        limits=np.zeros(0, int),
-        limit_flux=np.zeros(0),
-        limit_error=np.zeros(0),
-    )
+    observation = observation_of(prepared, flux, sigma)
     inside = np.argwhere(posterior.chi2 <= threshold)
     reach = np.empty(len(units))
-    kernels.dust_reach(prepared.kernel_grid, observation, threshold, reach)
+    bounds.dust_reach(prepared.kernel_grid, observation, threshold, reach)
     n_stellar, n_dust = posterior.chi2.shape
-    bound, scale, curvature = (np.empty(n_stellar) for _ in range(3))
+    coarse = [np.empty(n_stellar, np.float32) for _ in range(3)]
     d_bound, d_scale, d_curvature = (np.empty(n_dust) for _ in range(3))
     chosen = np.zeros(len(units), bool)
     chosen[fitted] = reach[fitted] * np.sqrt(observation.weight[fitted]) < 2.0
     middle = np.where(chosen, 0.5 * reach, 0.0)
-    kernels.stellar_bounds(
-        prepared.kernel_grid, observation, chosen, middle, bound, scale, curvature
+    weighed, scale_unit, curvature_unit = bounds.stellar_bounds(
+        prepared.kernel_grid, observation, chosen, middle, *coarse
     )
+    bound, scale, curvature = np.array(coarse, float)
+    scale, curvature = scale * scale_unit, curvature * curvature_unit
     rest = fitted & ~chosen
     zero = np.zeros(len(units))
-    kernels.dust_bounds(
-        prepared.kernel_grid, observation, rest, zero, d_bound, d_scale, d_curvature
-    )
+    bounds.dust_bounds(prepared.kernel_grid, observation, rest, zero, d_bound, d_scale, d_curvature)
     width = np.sqrt(np.sum((0.5 * reach[chosen]) ** 2 * observation.weight[chosen]))
     for i, j in inside:
         model = grid.stellar_flux[i] + grid.luminosity[i] * grid.dust_flux[j]
@@ -489,7 +530,8 @@ def test_each_bound_is_a_bound(problem, threshold):
         assert (emission <= reach * (1 + 1e-9) + 1e-12).all()
         # The stars alone, at the model's own scale.
         a_hat = a * prepared.stellar_unit[i]
-        root = (np.sqrt(threshold) + width) ** 2 + 1e-7
+        root = (np.sqrt(threshold) + width) ** 2
+        root += bounds.rounding_of(weighed, root, len(units)) + 1e-7
         assert bound[i] + curvature[i] * (a_hat - scale[i]) ** 2 <= root * (1 + 1e-9)
         # The dust alone where stars are known exactly: its own bound never exceeds chi2 there.
         star = a * grid.stellar_flux[i] / units
@@ -497,7 +539,7 @@ def test_each_bound_is_a_bound(problem, threshold):
         alone = np.sum(observation.weight * (residual - emission) ** 2 * rest)
         t = a_hat * prepared.luminosity[i]
         exact = np.empty((3, n_dust))
-        kernels.dust_bounds(prepared.kernel_grid, observation, rest, star, *exact)
+        bounds.dust_bounds(prepared.kernel_grid, observation, rest, star, *exact)
         lower = exact[0][j] + exact[2][j] * (t - exact[1][j]) ** 2
         assert lower <= alone * (1 + 1e-9) + 1e-7
 
@@ -532,17 +574,20 @@ def test_low_rank_product_keeps_its_word(grid):
 
 def test_log_of_the_normal_distribution():
     x = np.concatenate([np.linspace(-60, 8, 2000), [-1e4, -1e8]])
-    found = np.array([kernels.log_normal_cdf(v) for v in x])
+    found = np.array([counting.log_normal_cdf(v) for v in x])
     np.testing.assert_allclose(found, log_ndtr(x), rtol=3e-9, atol=1e-15)
 
 
+@compiled.jit
+def _exponentials(x, out):
+    for k in range(0, x.size, lanes.N_LANE):
+        lanes.store(out, k, counting.exp_minus(lanes.load(x, k)))
+
+
 def test_exponential_by_vector_arithmetic():
-    x = np.concatenate([[0.0, 1e-300, 1e-9, 599.0], np.random.default_rng(0).uniform(0, 600, 1000)])
-    n = len(x)
-    table = np.concatenate([x, np.zeros(n)])
-    bits = np.zeros(n, np.int64)
-    kernels.fast_exp(np.uint64(n), table, np.uint64(0), np.uint64(n), bits)
-    found = table[n:] * bits.view(np.float64)
+    x = np.concatenate([[0.0, 1e-300, 1e-9, 599.0], np.random.default_rng(0).uniform(0, 600, 1004)])
+    found = np.empty_like(x)
+    _exponentials(x, found)
     np.testing.assert_allclose(found, np.exp(-x), rtol=2e-15 * 600)
     assert found[0] == 1.0
 

@@ -9,6 +9,7 @@ why nothing is lost, is in docs/method-fits.md.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -283,11 +284,13 @@ class PreparedGrid:
         self._set_quantities()
         self.kernel_grid = kernels.Grid(
             stellar=self.stellar,
-            stellar_t=self.stellar_t,
+            coarse_t=np.ascontiguousarray(self.stellar_t, np.float32),
             shine=np.ascontiguousarray(self.stellar[:, self.coupled]),
             luminosity=self.luminosity,
             u=self.u,
             vectors=self.vectors,
+            coarse_u=np.ascontiguousarray(self.u[:, : kernels.COARSE_RANK], np.float32),
+            coarse_error=self.coarse_error,
             coupled=self.coupled,
             dust_t=self.dust_t,
             factors=self.factors,
@@ -319,7 +322,7 @@ class PreparedGrid:
         size = np.where(size > 0, size, luminosity * self.dust_unit)
         self.stellar_unit = np.where(size > 0, size, 1.0)
         self.stellar = np.ascontiguousarray(stellar / self.stellar_unit[:, None])
-        self.stellar_t = np.ascontiguousarray(self.stellar.T)
+        self.stellar_t = self.stellar.T
         self.dust_t = np.ascontiguousarray((dust / self.dust_unit).T)
         self.luminosity = luminosity * self.dust_unit / self.stellar_unit
 
@@ -340,6 +343,11 @@ class PreparedGrid:
         more = max(8, -(-self.rank // 8) * 8) - self.rank
         self.u = np.ascontiguousarray(np.pad(u, ((0, 0), (0, more))))
         self.vectors = np.ascontiguousarray(np.pad(vectors, ((0, more), (0, 0))))
+        # The screen uses the first columns only, in float32: its own error of each stellar model.
+        u, vectors = self.u[:, : kernels.COARSE_RANK], self.vectors[: kernels.COARSE_RANK]
+        lost = np.abs(u @ vectors - stellar)
+        lost += 2 * kernels.COARSE_RANK * kernels.ROUNDING * (np.abs(u) @ np.abs(vectors))
+        self.coarse_error = np.max(lost / size, axis=1, initial=0.0)
 
     def _set_quantities(self):
         """Sort the quantities by which marginal sums their moments need."""
@@ -380,9 +388,14 @@ class PreparedGrid:
         self.factors = np.ascontiguousarray([hat for _, hat, _ in factors])
         stellar, dust = np.hstack(stellar), np.hstack(dust)
         logs = self._set_logs(stellar, dust, dust_factor)
+        largest = np.abs(stellar).max(axis=0, initial=0.0)
+        largest[largest == 0] = 1.0
+        coarse = kernels.rows_of_lanes(stellar / largest)
         self.tables = kernels.Tables(
             stellar=np.ascontiguousarray(stellar),
             stellar_power=np.array(stellar_power),
+            coarse=coarse,
+            coarse_unit=largest,
             dust=np.ascontiguousarray(dust),
             dust_factor=np.array(dust_factor),
             stellar_log=logs["stellar"][0],
@@ -438,8 +451,11 @@ class PreparedGrid:
         starts = range(0, len(flux), BLOCK)
         # An observation is fitted by one thread from start to end, so the number of threads
         # changes no sum.
-        with ThreadPoolExecutor(self.options.threads) as pool:
-            for count in pool.map(block, starts):
+        with contextlib.ExitStack() as stack:
+            run = map
+            if self.options.threads > 1:
+                run = stack.enter_context(ThreadPoolExecutor(self.options.threads)).map
+            for count in run(block, starts):
                 done += count
                 if progress is not None:
                     progress(done, len(flux))
@@ -531,7 +547,7 @@ class PreparedGrid:
             if name in self.grid.stellar_parameters:
                 index, weight = index[kept], work.w[0, : len(kept)]
             else:
-                weight = work.rows.reshape(-1, 1 + 3 * len(self.powers), kernels.WIDE)[:, 0].ravel()
+                weight = work.rows.reshape(-1, 1 + 3 * len(self.powers), kernels.TILE)[:, 0].ravel()
                 index, weight = index[work.order], weight[: len(work.order)]
             histogram = np.bincount(index, weights=weight, minlength=posterior.shape[1])
             posterior[n] = histogram / histogram.sum()

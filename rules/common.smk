@@ -216,7 +216,7 @@ CUBE_SETTINGS = {
 CUBES = {
     (row["galaxy"], row["scale"]): row
     for row in PLAN
-    if row["included"] and (SUMMED or row["scale"] != sample.GLOBAL)
+    if row["included"] and not TABLES and (SUMMED or row["scale"] != sample.GLOBAL)
 }
 
 

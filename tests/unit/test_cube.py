@@ -77,7 +77,13 @@ def test_layers_survive_their_file(tmp_path, layers):
     assert read_layer(path, "36arcsec").why == "? ?"
     assert read_layer(path, "1kpc").why == "not convolved for 1kpc"
     write_layers(path, "WISE_3.4", {}, "no such image in the archive")
-    assert read_layer(path, "18arcsec").why == "no such image in the archive"
+    absent = read_layer(path, "18arcsec")
+    assert absent.why == "no such image in the archive"
+    # That is listed by who cleans images, and not again here.
+    cube = stack(GALAXY, SCALE, [absent] * 4, SETTINGS)
+    assert pixels.missing_bands(cube) == []
+    write_cube(tmp_path / "cube.fits", cube, SETTINGS)
+    assert pixels.missing_bands(read_cube(tmp_path / "cube.fits")) == []
 
 
 def test_cube_has_the_agreed_extensions(tmp_path, cube):
@@ -160,7 +166,7 @@ def test_a_cube_without_input_bands_gives_an_empty_table_with_the_reason(cube):
 
 
 def test_sums_over_the_ellipse_are_those_of_the_pixels():
-    scale = Scale("global", "SPIRE_500", 12.0, ("GALEX_NUV", "WISE_3.4"))
+    scale = Scale("global", "SPIRE_500", 18.0, ("GALEX_NUV", "WISE_3.4"))
     found = [
         make_layers(galaxy_image(band), [scale], GALAXY, SETTINGS)["global"] for band in scale.bands
     ]
@@ -183,7 +189,7 @@ def test_sums_over_the_ellipse_are_those_of_the_pixels():
 
 
 def test_errors_of_sums_are_the_scatter_of_sums():
-    scale = Scale("global", "SPIRE_500", 12.0, ("GALEX_NUV",))
+    scale = Scale("global", "SPIRE_500", 18.0, ("GALEX_NUV",))
     ellipse = d25_ellipse(GALAXY)
     rng = np.random.default_rng(7)
     _, shape, wcs = native("GALEX_NUV", 1200)

@@ -20,7 +20,7 @@ SCALES = {
     "25arcsec": Scale("25arcsec", "SPIRE_350", 25.0, ("x",)),
     "36arcsec": Scale("36arcsec", "SPIRE_500", 36.0, ("x",)),
     "6.7arcsec": Scale("6.7arcsec", "WISE_12", 6.7, ("x",)),
-    "global": Scale("global", "SPIRE_500", 12.0, ("x",)),
+    "global": Scale("global", "SPIRE_500", 18.0, ("x",)),
 }
 BANDS = [band for band in psf_table() if band != "Spitzer_160"]
 # One band of each pixel size, and the two that are hardest to match.
@@ -300,7 +300,7 @@ def test_scales_of_the_plan():
     row |= {"scale": "global", "target_psf": "", "bands_full": "WISE_3.4;SPIRE_500;IRAS_60"}
     whole = scale_of(row)
     assert (whole.target, whole.bands) == ("SPIRE_500", ("WISE_3.4", "SPIRE_500"))
-    assert whole.pixel == pytest.approx(find_psf("SPIRE_500").fwhm / 3)
+    assert whole.pixel == pytest.approx(find_psf("SPIRE_500").fwhm / 2)
 
 
 def test_one_pass_gives_what_single_scales_give():

@@ -6,8 +6,16 @@ import pytest
 import yaml
 from astropy.io import fits
 
+from dustcast.archive.catalogue import read_photometry
 from dustcast.archive.gaia import COLUMNS as GAIA
-from dustcast.sample import GALAXY_COLUMNS
+from dustcast.imaging.cube import read_cube
+from dustcast.imaging.pixels import (
+    CATALOGUE_ANNULUS,
+    catalogue_apertures,
+    ellipse_fluxes,
+    pixel_photometry,
+)
+from dustcast.sample import GALAXY_COLUMNS, galaxy_table
 from dustcast.tables import read_table
 
 FOLDER = "results/own/images/mine"
@@ -132,3 +140,54 @@ def test_fetched_files_are_kept(own):
     kept.write_text(text)
     checkout.snakemake(own, "data/gaia/mine.csv", "--force", "--cores", "1", config=CONFIG)
     assert kept.read_text() == text
+
+
+# ---------------------------------------------------------------------------------------------
+# Cubes and photometry of NGC 5584
+
+MAPS = ["GALEX_NUV", "WISE_12", "PACS_100", "SPIRE_250"]
+
+
+@pytest.mark.science
+def test_photometry_of_a_real_galaxy_is_that_of_the_catalogue(tmp_path, data):
+    folder = checkout.copy_repository(tmp_path)
+    paths = {band: str(data / f"maps/NGC5584/NGC5584_{band}.fits.gz") for band in MAPS}
+    scales = ["18arcsec", "25arcsec", "3kpc"]
+    config = {
+        "run": "own",
+        "mirror": str(data),
+        "scales": [*scales, "global"],
+        "survey": {
+            "source": "local",
+            "images": {"NGC5584": paths},
+            "missing_unit": "Jy/pix",
+        },
+        "stars": {"source": "by_hand"},
+        "photometry": {"source": "images"},
+    }
+    (folder / CONFIG).write_text(yaml.safe_dump(config))
+    results = folder / "results/own"
+    wanted = ["cubes", "pixels", "results/own/photometry/global.parquet"]
+    checkout.snakemake(folder, *wanted, "--cores", "2", config=CONFIG)
+    catalogue = read_photometry(data / "dustpedia/DustPedia_Aperture_Photometry_2.2.csv", MAPS)
+    row = list(catalogue["galaxy"]).index("NGC5584")
+    aperture = catalogue_apertures(data / "dustpedia/CAAPR_Aperture_Table.csv")["NGC5584"]
+    for scale in [*scales, "global"]:
+        cube = read_cube(results / f"cubes/NGC5584/{scale}.fits")
+        fluxes, _ = ellipse_fluxes(cube, MAPS, aperture, annulus=CATALOGUE_ANNULUS)
+        for band in MAPS:
+            # Within 5%; where the PSF is widest, or within the catalogue's error.
+            error = catalogue[f"{band}_err"][row] if scale == "global" else 0
+            known = pytest.approx(catalogue[band][row], rel=0.05, abs=error)
+            assert fluxes[band] == known, (scale, band)
+    table = read_table(results / "photometry/apertures.parquet")
+    assert table["GALEX_NUV"][0] == pytest.approx(catalogue["GALEX_NUV"][row], rel=0.05)
+    # Sums over D25 are those of the pixels of the same images.
+    table = read_table(results / "photometry/global.parquet")
+    galaxy = galaxy_table(results / "sample/galaxies.csv")["NGC5584"]
+    pixels = pixel_photometry(cube, galaxy, MAPS)
+    for band in MAPS:
+        assert np.nansum(pixels[band]) == pytest.approx(table[band][0], rel=0.02)
+    # What is empty has been said before, and what is large is gone.
+    assert read_table(results / "photometry/NGC5584/18arcsec.parquet").meta["exclusions"] == []
+    assert not list((results / "convolved").rglob("*.fits"))

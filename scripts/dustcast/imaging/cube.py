@@ -83,7 +83,9 @@ def read_layer(path, scale):
         with fits.open(path, memmap=False) as hdus:
             name = scale.upper()
             if f"{name}_FLUX" not in hdus:
-                return Layer(why=str(hdus[0].header.get("DC_WHY", f"not convolved for {scale}")))
+                why = hdus[0].header.get("DC_WHY")
+                absent = {"DC_IMAGE": (False, "whether there is an image")} if why else {}
+                return Layer(why=str(why or f"not convolved for {scale}"), info=absent)
             main = hdus[f"{name}_FLUX"]
             if not main.header["DC_OK"]:
                 return Layer(why=str(main.header["DC_WHY"]))
@@ -230,6 +232,7 @@ def write_cube(path, cube, settings):
         "rms": ("D", UNIT, [info.get("DC_RMS", math.nan) for info in cube.info]),
         "kernel": ("A80", None, [info.get("DC_KERN", "") for info in cube.info]),
         "wider": ("L", None, [bool(info.get("DC_WIDER", False)) for info in cube.info]),
+        "image": ("L", None, [bool(info.get("DC_IMAGE", True)) for info in cube.info]),
         "used": ("L", None, [not why for why in cube.why]),
         "why": (f"A{max([1, *map(len, cube.why)])}", None, cube.why),
     }
@@ -278,8 +281,13 @@ def read_cube(path):
                 hdus["MASK"].data,
                 [str(why) for why in table["why"]],
                 [
-                    {"DC_RMS": rms, "DC_KERN": str(kernel), "DC_WIDER": bool(wider)}
-                    for rms, kernel, wider in zip(table["rms"], table["kernel"], table["wider"])
+                    {
+                        "DC_RMS": row["rms"],
+                        "DC_KERN": str(row["kernel"]),
+                        "DC_WIDER": bool(row["wider"]),
+                        "DC_IMAGE": bool(row["image"]),
+                    }
+                    for row in table
                 ],
                 header["DC_EFWHM"],
             )

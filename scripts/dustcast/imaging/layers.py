@@ -19,8 +19,9 @@ from dustcast.tables import DataError
 # The convolved image keeps at least this many pixels in the width of its PSF, and in one of the
 # cube: fewer change a cube by more than 1e-3 of its peak.
 PIXELS_A_WIDTH = 5.0
-# Pixels of the whole galaxy's grid in the width of the coarsest PSF.
-GLOBAL_PIXELS_A_WIDTH = 3.0
+# Pixels of the whole galaxy's grid in the width of the coarsest PSF. Pixels as small as the native
+# ones of SPIRE 500 would shift a centroid by a tenth of a pixel.
+GLOBAL_PIXELS_A_WIDTH = 2.0
 # Sky begins outside this many times the D25 ellipse, and one PSF width further.
 SKY_FROM_D25 = 1.25
 

@@ -244,9 +244,12 @@ def catalogue_apertures(path):
 
 
 def missing_bands(cube):
-    """Return the bands that a cube lacks, as rows of exclusions."""
+    """Return the bands whose images a cube could not take, as rows of exclusions.
+
+    Bands without an image are not among them: the stage that cleans images lists those.
+    """
     return [
         [cube.galaxy, band, cube.scale, "stack_cube", why]
-        for band, why in zip(cube.bands, cube.why)
-        if why
+        for band, why, info in zip(cube.bands, cube.why, cube.info)
+        if why and info.get("DC_IMAGE", True)
     ]

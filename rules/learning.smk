@@ -168,6 +168,27 @@ rule subset_metrics:
         "../scripts/subset_metrics.py"
 
 
+rule split_sigma:
+    input:
+        f"{RESULTS}/predictions/{{experiment}}.parquet",
+    output:
+        split=f"{RESULTS}/metrics/{{experiment}}_split.csv",
+        galaxies=f"{RESULTS}/metrics/{{experiment}}_split_galaxies.csv",
+        summary=f"{RESULTS}/metrics/{{experiment}}_split_summary.csv",
+    log:
+        log_of("split_sigma/{experiment}"),
+    benchmark:
+        benchmark_of("split_sigma/{experiment}")
+    conda:
+        "../envs/learning.yaml"
+    params:
+        code=code_hash("learning"),
+    message:
+        "Dividing sigma into a galaxy's and a pixel's part ({wildcards.experiment})"
+    script:
+        "../scripts/split_sigma.py"
+
+
 # The same experiment on other folds: how much of a difference is the luck of the split.
 rule repeat_folds:
     input:

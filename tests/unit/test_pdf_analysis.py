@@ -19,6 +19,7 @@ from dustcast.sed import cli, cosmology, pdf_analysis
 from dustcast.sed.cigale import read_results
 from dustcast.sed.configuration import read_configuration
 from dustcast.sed.engine import FitOptions
+from dustcast.sed.filters import load_curves
 from dustcast.sed.grid import build_grid
 from dustcast.tables import DataError, Table
 
@@ -229,6 +230,40 @@ def test_refusals_are_one_sentence(run_of, objects, tmp_path, change, edit, mess
     assert "\n" not in str(fault.value)
 
 
+def test_best_models_have_the_fluxes_of_the_results(run_of, objects, tmp_path):
+    rows, _ = objects
+    configuration = run_of(rows, exact)
+    assert configuration.save_best_sed
+    pdf_analysis.run(configuration, tmp_path / "out", options=BRUTE)
+    found = read_results(tmp_path / "out/results.fits")
+    curves = load_curves(BANDS)
+    for row, name in enumerate(found["id"]):
+        spectrum = astropy.table.Table.read(tmp_path / f"out/{name}_best_model.fits")
+        wavelength = np.asarray(spectrum["wavelength"], float)
+        total = np.asarray(spectrum["L_lambda_total"], float)
+        parts = spectrum.colnames[3:]
+        np.testing.assert_allclose(sum(spectrum[part] for part in parts), total, rtol=1e-12)
+        # Dust emits what is lost.
+        lost = -np.trapezoid(np.asarray(spectrum["attenuation"], float), wavelength)
+        assert np.trapezoid(np.asarray(spectrum["dust"], float), wavelength) == pytest.approx(
+            lost, rel=5e-3
+        )
+        power = found["best.dust.luminosity"][row]
+        # The spectrum begins a node before the dust templates do.
+        assert np.trapezoid(spectrum["dust"], wavelength) == pytest.approx(power, rel=1e-5)
+        # Through the curves, by an integral of its own.
+        fnu = np.asarray(spectrum["Fnu"], float)
+        for band, label in NAMES.items():
+            nodes, response = curves[band].wavelength_nm, curves[band].transmission
+            fine = np.unique(np.concatenate([wavelength, np.linspace(nodes[0], nodes[-1], 20000)]))
+            weight = np.interp(fine, nodes, response, left=0, right=0)
+            flambda = np.interp(fine, wavelength, fnu / wavelength**2)
+            mean = np.trapezoid(weight * flambda, fine) / np.trapezoid(weight, fine)
+            pivot2 = np.trapezoid(weight, fine) / np.trapezoid(weight / fine**2, fine)
+            expected = pytest.approx(found[f"best.{label}"][row], rel=3e-3)
+            assert mean * pivot2 == expected, (name, band)
+
+
 # --- Mock analysis -------------------------------------------------------------------------------
 
 
@@ -240,12 +275,14 @@ def test_mock_analysis_refits_the_best_models_with_noise(run_of, objects, tmp_pa
     configuration = run_of(rows, lambda text: text.replace("lim_flag = False", "lim_flag = full"))
     pdf_analysis.run(configuration, tmp_path / "out", options=BRUTE)
     out = tmp_path / "out"
-    assert sorted(path.name for path in out.iterdir()) == sorted(
+    expected = {
         f"{name}{mock}.{suffix}"
         for name in ("results", "observations")
         for mock in ("", "_mock")
         for suffix in ("fits", "txt")
-    )
+    }
+    expected |= {f"{row['id']}_best_model.fits" for row in rows}
+    assert {path.name for path in out.iterdir()} == expected
     best, mock = read_results(out / "results.fits"), read_results(out / "results_mock.fits")
     seen = read_results(out / "observations.fits")
     drawn = read_results(out / "observations_mock.fits")

@@ -15,13 +15,8 @@ IONISING_FACTOR = 0.717
 
 STEP_OF = {name: step for step, modules in MODULES.items() for name in modules}
 
-# Parameters that change nothing in our models, with the reason that the notes give.
-WITHOUT_EFFECT = {
-    "sfr_A": "",  # only if normalise is False, which is refused
-    "line_list": "",
-    "ne": "the templates have one electron density",
-    "filters": "",  # looked at on its own
-}
+# Parameters without effect: sfr_A counts only if normalise is False, which is refused.
+WITHOUT_EFFECT = ("sfr_A", "line_list")
 ATTENUATION_FILTERS = {"B_B90", "V_B90", "FUV", "galex.FUV"}
 ATTENUATION_FILTERS |= {"generic.bessell.B", "generic.bessell.V"}
 
@@ -113,14 +108,13 @@ def read_configuration(path):
             if len(redshifts) > 1:
                 unknown.append("several redshifts of redshifting (leave it empty)")
             redshift = redshifts[0] if redshifts else None
-        content[name] = values
-    for name in chain:
         if name == "bc03":
-            content[name]["ionising_factor"] = IONISING_FACTOR
+            values["ionising_factor"] = IONISING_FACTOR
             notes.append(
                 f"bc03: the ionising photons are scaled by {IONISING_FACTOR} to those of CIGALE's "
                 "templates (docs/method-sed.md)"
             )
+        content[name] = values
     names = _bands(_list(top.get("bands", "")), unknown, path)
     options = _analysis(top, analysis, unknown, notes)
     if unknown:
@@ -191,16 +185,17 @@ def _parameters(name, given, unknown, notes):
     known = MODULES[STEP_OF[name]][name]
     values = {}
     for key, text in given.items():
-        if key in WITHOUT_EFFECT and key not in known:
-            if WITHOUT_EFFECT[key]:
-                notes.append(f"{name}: {key} has no effect: {WITHOUT_EFFECT[key]}")
-            if key == "filters":
-                others = {part.strip() for part in text.split("&")} - ATTENUATION_FILTERS - {""}
-                if others:
-                    notes.append(
-                        f"{name}: attenuation is given in B_B90, V_B90 and FUV, not in "
-                        f"{', '.join(sorted(others))}"
-                    )
+        if key in WITHOUT_EFFECT:
+            continue
+        if key == "filters":
+            others = {part.strip() for part in text.split("&")} - ATTENUATION_FILTERS - {""}
+            if others:
+                notes.append(
+                    f"{name}: attenuation is given in B_B90, V_B90 and FUV, not in "
+                    f"{', '.join(sorted(others))}"
+                )
+        elif key == "ne":
+            notes.append(f"{name}: ne has no effect: the templates have one electron density")
         elif key == "normalise":
             if text.lower() != "true":
                 unknown.append(f"{name}: normalise = {text}")

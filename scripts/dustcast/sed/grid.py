@@ -20,6 +20,7 @@ import numpy as np
 from dustcast.sed import attenuation, dust, filters, sfh, templates
 from dustcast.sed.spec import FactorisedGrid, Quantity
 from dustcast.tables import DataError, atomic
+from dustcast.units import SPEED_OF_LIGHT
 
 # Curves in which the attenuation is reported, as CIGALE's `filters = B_B90 & V_B90 & FUV`.
 ATTENUATION_CURVES = {"B_B90": "B_B90", "V_B90": "V_B90", "FUV": "GALEX_FUV"}
@@ -465,6 +466,81 @@ def _screen_names(screens):
     ]
 
 
+def model_spectra(spec, values, *, themis_folder=None):
+    """Return the full spectra of some models, for 1 Msun formed, at rest.
+
+    Parameters
+    ----------
+    spec : GridSpec
+        Modules, and the values of stars and gas.
+    values : dict of str to dict of str to array_like of shape (n,)
+        Value of every parameter of the steps sfh, attenuation and dust, of each model.
+    themis_folder : str or Path, optional
+        As in `build_grid`.
+
+    Returns
+    -------
+    wavelength_nm : ndarray of shape (n_w,)
+    components : dict of str to ndarray of shape (n, n_w)
+        W/nm: stars and gas before attenuation, ``attenuation`` (not positive) and ``dust``; their
+        sum is the spectrum. Lines are triangles as wide as `lines_width`.
+    """
+    ssp, nebular = templates.load_ssp(), templates.load_nebular()
+    gas = {key: found[0] for key, found in spec.parameters["nebular"].items()}
+    metallicity = spec.parameters["ssp"]["metallicity"][0]
+    tables = _dust_tables(spec, themis_folder)
+    lines_nm = nebular.line_wavelength_nm
+    width = lines_nm * gas["lines_width"] * 1e3 / SPEED_OF_LIGHT
+    edges = [lines_nm - width, lines_nm, lines_nm + width]
+    nodes = np.unique(np.concatenate([ssp.wavelength_nm, tables.wavelength_nm, *edges]))
+    profile = np.maximum(0.0, 1.0 - np.abs(nodes - lines_nm[:, None]) / width[:, None])
+    profile /= width[:, None]
+
+    composite = _composites(spec, ssp, {k: np.asarray(v) for k, v in values["sfh"].items()})
+    gas_continuum = composite.photons[..., None] * nebular.continuum(metallicity, gas["logU"])
+    line_power = composite.photons[..., None] * nebular.lines(metallicity, gas["logU"])
+
+    def on_nodes(table):
+        flat = [
+            np.interp(nodes, ssp.wavelength_nm, row) for row in table.reshape(-1, table.shape[-1])
+        ]
+        return np.reshape(flat, (*table.shape[:-1], len(nodes)))
+
+    stars, clouds = on_nodes(composite.continuum), on_nodes(gas_continuum)
+    lines = line_power @ profile
+    lost, powers = np.empty(stars[:, 0].shape), np.empty(len(stars))
+    energy = _trapezoid_weights(ssp.wavelength_nm)
+    lyman, _ = composite.quantities["stellar.lum_ly"]
+    for row in range(len(stars)):
+        screen = {key: found[row] for key, found in values["attenuation"].items()}
+        module = spec.modules["attenuation"]
+        through = _transmission(module, screen, nodes)
+        lines_through = _transmission(module, screen, lines_nm, lines=True)
+        dimmed = (stars[row] + clouds[row]) * through + (line_power[row] * lines_through) @ profile
+        lost[row] = (dimmed - stars[row] - clouds[row] - lines[row]).sum(axis=0)
+        # The absorbed luminosity as the grid has it: on the nodes of the templates.
+        plain = composite.continuum[row] + gas_continuum[row]
+        coarse = _transmission(module, screen, ssp.wavelength_nm)
+        powers[row] = (plain * (1.0 - coarse) @ energy).sum()
+        powers[row] += (line_power[row] * (1.0 - lines_through)).sum()
+    powers = np.maximum(powers + gas["f_dust"] * lyman, 0.0)
+    dust_values = values["dust"]
+    fraction = dust_values["qhac" if spec.modules["dust"] == "themis" else "qpah"]
+    emitted = tables.spectrum(fraction, dust_values["umin"], dust_values["gamma"])
+    emitted = [np.interp(nodes, tables.wavelength_nm, row, left=0, right=0) for row in emitted]
+    components = {}
+    for name, table in (
+        ("stellar", stars),
+        ("nebular.continuum", clouds),
+        ("nebular.lines", lines),
+    ):
+        mark = "." if name == "stellar" else "_"
+        components |= {f"{name}{mark}{age}": table[:, k] for k, age in enumerate(("young", "old"))}
+    components["attenuation"] = lost
+    components["dust"] = powers[:, None] * np.array(emitted)
+    return nodes, components
+
+
 def _total(continuum, lines, matrix, line_matrix):
     """Return the flux of young and old parts together, shape (n_history, n_band)."""
     return continuum.sum(axis=1) @ matrix + lines.sum(axis=1) @ line_matrix
@@ -497,18 +573,9 @@ def _transmission(module, screen, wavelength, *, lines=False):
 
 def _dust_factor(spec, observed, themis_folder, redshift):
     """Return fluxes per W, emissivity in W/kg and parameters of the dust models."""
-    module = spec.modules["dust"]
-    fixed, only = {"themis": ("alpha", 2.0), "dl2007": ("umax", 1e6)}[module]
-    if spec.parameters["dust"][fixed] != (only,):
-        raise DataError(f"{module}: the templates have {fixed} = {only:g} only: give that")
-    if module == "themis":
-        if themis_folder is None:
-            raise DataError("the module themis needs the folder of the THEMIS tables")
-        tables = dust.load_themis(themis_folder)
-    else:
-        tables = dust.load_dl07()
+    tables = _dust_tables(spec, themis_folder)
     parameters = _combinations(spec.parameters["dust"])
-    fraction = parameters["qhac" if module == "themis" else "qpah"]
+    fraction = parameters["qhac" if spec.modules["dust"] == "themis" else "qpah"]
     emission = tables.emission(fraction, parameters["umin"], parameters["gamma"])
     emissivity = np.trapezoid(emission, tables.wavelength_nm, axis=-1)
     shift = 1.0 + redshift
@@ -518,6 +585,19 @@ def _dust_factor(spec, observed, themis_folder, redshift):
         "emissivity": emissivity,
         "parameters": parameters,
     }
+
+
+def _dust_tables(spec, themis_folder):
+    """Return the templates of the dust module."""
+    module = spec.modules["dust"]
+    fixed, only = {"themis": ("alpha", 2.0), "dl2007": ("umax", 1e6)}[module]
+    if spec.parameters["dust"][fixed] != (only,):
+        raise DataError(f"{module}: the templates have {fixed} = {only:g} only: give that")
+    if module == "dl2007":
+        return dust.load_dl07()
+    if themis_folder is None:
+        raise DataError("the module themis needs the folder of the THEMIS tables")
+    return dust.load_themis(themis_folder)
 
 
 def _combinations(parameters):

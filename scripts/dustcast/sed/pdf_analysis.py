@@ -13,19 +13,35 @@ from dustcast.sed import cosmology
 from dustcast.sed.cigale import read_input, write_results
 from dustcast.sed.engine import FitOptions
 from dustcast.sed.fit import fit_file
-from dustcast.sed.grid import build_grid
-from dustcast.tables import DataError, Table, read_table, write_table
-from dustcast.units import PARSEC_M
+from dustcast.sed.grid import build_grid, model_spectra
+from dustcast.tables import DataError, Table, atomic, read_table, write_table
+from dustcast.units import MJY_W_M2_HZ, PARSEC_M, SPEED_OF_LIGHT
 
 # Seed of the noise of the mock analysis.
 MOCK_SEED = 0
+
+# Spectra of best models that are in memory together.
+SPECTRA_AT_A_TIME = 64
+
+# Where the results hold the parameters of the attenuation modules.
+SCREEN_COLUMNS = {
+    "E_BVs_young": "attenuation.E_BVs.stellar.young",
+    "E_BVs_old_factor": "attenuation.ebvs_old_factor",
+    "Av_young": "attenuation.Av.stellar.young",
+    "Av_old_factor": "attenuation.ebvs_old_factor",
+    "E_BV_lines": "attenuation.E_BV_lines",
+    "E_BV_factor": "attenuation.E_BV_factor",
+    "powerlaw_slope": "attenuation.powerlaw_slope",
+    "uv_bump_amplitude": "attenuation.uv_bump_amplitude",
+}
 
 
 def run(configuration, output, *, options=None, filters=None, themis=None, progress=None):
     """Do what a pcigale.ini asks for.
 
     Writes ``results`` and ``observations``, with the mock analysis ``results_mock`` and
-    ``observations_mock``, each as ``.fits`` and ``.txt``. What is finished when the work is
+    ``observations_mock``, each as ``.fits`` and ``.txt``, and if asked for the best model of each
+    object, ``{id}_best_model.fits``. What is finished when the work is
     interrupted is kept in ``{output}/.dustcast`` and used by the next call.
 
     Parameters
@@ -58,12 +74,16 @@ def run(configuration, output, *, options=None, filters=None, themis=None, progr
         upper_limits=configuration.upper_limits,
     )
     table = _observations(configuration)
+    if configuration.save_best_sed:
+        _check_best_models(configuration.spec)
     work = output / ".dustcast"
     analyse = _Analysis(configuration, options, filters, themis, progress)
     fits = analyse(table, work / "fits", "SEDs fitted")
     observed = with_additional_error(table, configuration.names, options.additional_error)
     write_results(output / "observations", observations_table(observed, configuration))
     write_results(output / "results", results_table(table, fits, configuration))
+    if configuration.save_best_sed:
+        save_best_models(output, table, fits, configuration.spec, themis=themis)
     if configuration.mock:
         mock = mock_observations(observed, fits, configuration.names)
         # Its errors hold the additional error already.
@@ -152,17 +172,24 @@ def _logarithms(variables, grid):
 
 def _photometry(rows, bands):
     """Return the photometry table of some objects."""
-    # The flux density of the models is that at the rounded redshift: as CIGALE corrects it, by
-    # the distances and by 1 + z.
-    dimming = (1.0 + rows["model_redshift"]) / (1.0 + rows["redshift"])
     columns = {
         "id": rows["id"],
         "galaxy": rows["id"],
         "scale": np.full(rows.n_rows, "global", dtype=object),
-        "distance": rows["distance"] * np.sqrt(dimming),
+        "distance": _fitted_distance(rows),
     }
     columns |= {band + end: rows[band + end] for band in bands for end in ("", "_err")}
     return Table(columns)
+
+
+def _fitted_distance(rows):
+    """Return the distance in Mpc that makes models of the rounded redshift those of the true one.
+
+    The flux density of the models is that at the rounded redshift; CIGALE corrects it by the
+    distances and by 1 + z.
+    """
+    dimming = (1.0 + rows["model_redshift"]) / (1.0 + rows["redshift"])
+    return rows["distance"] * np.sqrt(dimming)
 
 
 def _together(parts):
@@ -220,6 +247,81 @@ def mock_observations(observed, fits, bands, seed=MOCK_SEED):
         drawn = _aligned(fits, f"best.{band}", observed["id"]) + noise[:, column] * error
         found[band] = np.where((error < 0) & fitted, observed[band], drawn)
     return found
+
+
+def _check_best_models(spec):
+    """Raise `DataError` if the results do not tell which models are the best."""
+    for key, values in spec.parameters["attenuation"].items():
+        if key not in SCREEN_COLUMNS and len(values) > 1:
+            raise DataError(
+                f"save_best_sed needs one value of {key}: give one, or set save_best_sed to False"
+            )
+
+
+def save_best_models(output, table, fits, spec, *, themis=None):
+    """Write the spectrum of each object's best model as CIGALE does: ``{id}_best_model.fits``.
+
+    Parameters
+    ----------
+    output : str or Path
+        The folder.
+    table : Table
+        The observations: id, redshift, model_redshift, distance.
+    fits : Table
+        Their fits, with ``best.<quantity>``.
+    spec : GridSpec
+        The models.
+    themis : str or Path, optional
+        Folder of the THEMIS tables.
+
+    Notes
+    -----
+    Columns: ``wavelength`` (observed, nm), ``Fnu`` (mJy), ``L_lambda_total`` and its components
+    (W/nm, per nm of observed wavelength as CIGALE has them).
+    """
+    from astropy.table import Column
+    from astropy.table import Table as AstropyTable
+
+    row_of = {name: row for row, name in enumerate(fits["id"])}
+    fitted = [row for row, name in enumerate(table["id"]) if name in row_of]
+    for first in range(0, len(fitted), SPECTRA_AT_A_TIME):
+        rows = fitted[first : first + SPECTRA_AT_A_TIME]
+        best = fits.rows([row_of[table["id"][row]] for row in rows])
+        wavelength, components = model_spectra(
+            spec, _best_parameters(spec, best), themis_folder=themis
+        )
+        for k, row in enumerate(rows):
+            shift = 1.0 + table["model_redshift"][row]
+            metres = _fitted_distance(table)[row] * 1e6 * PARSEC_M
+            scale = best["best.sfh.integrated"][k] / shift
+            parts = {name: scale * spectra[k] for name, spectra in components.items()}
+            total = sum(parts.values())
+            observed = wavelength * shift
+            nm_per_s = SPEED_OF_LIGHT * 1e9
+            fnu = total / (4 * np.pi * metres**2) * observed**2 / nm_per_s / MJY_W_M2_HZ
+            columns = [
+                Column(observed, name="wavelength", unit="nm"),
+                Column(fnu, name="Fnu", unit="mJy"),
+                Column(total, name="L_lambda_total", unit="W / nm"),
+                *(Column(values, name=name, unit="W / nm") for name, values in parts.items()),
+            ]
+            name = str(table["id"][row]).replace("/", "_")
+            with atomic(Path(output) / f"{name}_best_model.fits") as temporary:
+                AstropyTable(columns).write(temporary, format="fits")
+
+
+def _best_parameters(spec, best):
+    """Return the parameters of the best models, by step."""
+    n = best.n_rows
+    screen = {
+        key: best[f"best.{SCREEN_COLUMNS[key]}"] if key in SCREEN_COLUMNS else np.full(n, values[0])
+        for key, values in spec.parameters["attenuation"].items()
+    }
+    return {
+        "sfh": {key: best[f"best.sfh.{key}"] for key in spec.parameters["sfh"]},
+        "attenuation": screen,
+        "dust": {key: best[f"best.dust.{key}"] for key in spec.parameters["dust"]},
+    }
 
 
 def _aligned(fits, column, ids):

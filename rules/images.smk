@@ -65,11 +65,37 @@ rule fetch_reddening:
         "../scripts/fetch_reddening.py"
 
 
-if config["survey"]["source"] != "mock":
+if REAL:
 
+    # One job a galaxy: planning the links of a large sample one by one took as long as all the rest.
     rule raw_image:
         input:
-            raw_source,
+            expand(f"{DATA}/images/{{{{galaxy}}}}_{{band}}.fits", band=IMAGE_BANDS),
+        output:
+            expand(
+                f"{RESULTS}/images/{{{{galaxy}}}}/raw/{{band}}.fits", band=IMAGE_BANDS
+            ),
+        log:
+            log_of("raw_image/{galaxy}"),
+        benchmark:
+            benchmark_of("raw_image/{galaxy}")
+        conda:
+            "../envs/sample.yaml"
+        params:
+            code=code_hash(),
+        message:
+            "Linking the images of {wildcards.galaxy}"
+        script:
+            "../scripts/raw_image.py"
+
+elif config["survey"]["source"] == "local":
+
+    # Galaxies have the bands that their user names.
+    rule raw_image:
+        input:
+            lambda wildcards: config["survey"]["images"][wildcards.galaxy][
+                wildcards.band
+            ],
         output:
             f"{RESULTS}/images/{{galaxy}}/raw/{{band}}.fits",
         log:
@@ -98,7 +124,7 @@ rule find_stars:
     conda:
         "../envs/images.yaml"
     resources:
-        mem_mb=4000,
+        mem_mb=growing(4000),
     params:
         code=code_hash("imaging"),
         bands=lambda wildcards: bands_with_images(wildcards.galaxy),
@@ -127,7 +153,7 @@ rule clean_image:
         "../envs/images.yaml"
     threads: 4
     resources:
-        mem_mb=6000,
+        mem_mb=growing(6000),
     params:
         code=code_hash("imaging"),
         bands=IMAGE_BANDS,
@@ -157,7 +183,7 @@ rule quicklook:
     conda:
         "../envs/images.yaml"
     resources:
-        mem_mb=4000,
+        mem_mb=growing(4000),
     params:
         code=code_hash("imaging"),
         bands=lambda wildcards: bands_with_images(wildcards.galaxy),
@@ -190,7 +216,7 @@ rule convolve_bands:
         "../envs/images.yaml"
     threads: 4
     resources:
-        mem_mb=4000,
+        mem_mb=growing(4000),
     params:
         code=code_hash("imaging"),
         rows=cube_rows,
@@ -214,7 +240,7 @@ rule stack_cube:
     conda:
         "../envs/images.yaml"
     resources:
-        mem_mb=2000,
+        mem_mb=growing(2000),
     params:
         code=code_hash("imaging"),
         row=lambda wildcards: CUBES[wildcards.galaxy, wildcards.scale],

@@ -1,8 +1,9 @@
-"""Link a raw image into the run's folder."""
+"""Link raw images into the run's folder."""
 
 from dustcast.bridge import run
 from dustcast.tables import link
 
 if __name__ == "__main__":
     with run(snakemake):
-        link(snakemake.input[0], snakemake.output[0])
+        for source, target in zip(snakemake.input, snakemake.output):
+            link(source, target)

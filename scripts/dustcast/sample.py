@@ -31,6 +31,15 @@ PHYSICAL_TARGETS = ("SPIRE_250", "SPIRE_350", "SPIRE_500")
 HYPERLEDA = "dustpedia/DustPedia_HyperLEDA_Herschel.csv"
 APERTURES = "dustpedia/CAAPR_Aperture_Table.csv"
 CATALOGUES = (HYPERLEDA, APERTURES)
+# Where `sample.select` looks.
+PHOTOMETRY = "dustpedia/DustPedia_Aperture_Photometry_2.2.csv"
+OFFICIAL = "dustpedia/dustpedia_cigale_results_final_version.csv"
+# Flags of DustPedia's photometry: contamination (C), artefact (A), insufficient sky coverage (N),
+# in lower case where minor. The published CIGALE input leaves out the fluxes with capital flags,
+# and only these (checked on ten bands of its 715 galaxies).
+SERIOUS_FLAGS = frozenset("CAN")
+# What stands in these tables for a number that is not there.
+EMPTY = ("", "nan")
 
 
 @dataclass(frozen=True)
@@ -176,6 +185,8 @@ def catalogues(config):
         wanted = config["sample"]["galaxies"] or list(config["survey"]["images"])
         if all(_is_whole(by_hand.get(name, {})) for name in wanted):
             return []
+    if config["sample"]["select"]:
+        listed += [PHOTOMETRY, OFFICIAL]
     return [*CATALOGUES, *listed]
 
 
@@ -216,6 +227,10 @@ def read_galaxies(config):
         if sample["listed_in"]:
             listed = _listed(find_file(config, sample["listed_in"]) or sample["listed_in"])
             taking_part = [name for name in taking_part if name in listed]
+        if sample["select"]:
+            tables = [find_file(config, name) or name for name in (PHOTOMETRY, OFFICIAL)]
+            selected = select(sample["select"], *tables)
+            taking_part = [name for name in taking_part if name in selected]
         if source == "local":
             taking_part = list(config["survey"]["images"])
         taking_part += [name for name in sample["add"] if name not in taking_part]
@@ -324,6 +339,52 @@ def _listed(path):
     except (FileNotFoundError, UnicodeDecodeError):
         raise DataError(f"{path}, named by sample.listed_in, is not a text table") from None
     return {re.split(r"[,;\s]", line.strip(), maxsplit=1)[0] for line in lines if line.strip()}
+
+
+def select(wanted, photometry, official):
+    """Return the galaxies of DustPedia that were observed and fitted well enough.
+
+    Parameters
+    ----------
+    wanted : dict
+        ``detected``, bands of which at least ``least`` must have a flux above 0 without a serious
+        flag; ``observed``, bands that must all have a flux without one; ``fitted``, whether the
+        galaxy must have an official dust mass.
+    photometry : str or Path
+        DustPedia_Aperture_Photometry_2.2.csv.
+    official : str or Path
+        dustpedia_cigale_results_final_version.csv.
+
+    Returns
+    -------
+    set of str
+        Names.
+
+    Raises
+    ------
+    DataError
+        If a table lacks a column, or a flux or mass is not a number.
+    """
+    bands = dict.fromkeys([*wanted["detected"], *wanted["observed"]])
+    columns = [column for band in bands for column in (band, f"{band}_flag")]
+    mass = "Mdust__Msol"
+    fitted = {
+        row["id"]
+        for row in read_csv(official, required=("id", mass))
+        if row[mass] not in EMPTY and _number(row[mass], f"{official}: {mass} of {row['id']}") > 0
+    }
+    selected = set()
+    for row in read_csv(photometry, required=("name", *columns)):
+        flux = {
+            band: _number(row[band], f"{photometry}: {band} of {row['name']}")
+            for band in bands
+            if row[band] not in EMPTY and not SERIOUS_FLAGS & set(row[f"{band}_flag"])
+        }
+        n_detected = sum(flux.get(band, 0) > 0 for band in wanted["detected"])
+        observed = all(band in flux for band in wanted["observed"])
+        if n_detected >= wanted["least"] and observed:
+            selected.add(row["name"])
+    return selected & fitted if wanted["fitted"] else selected
 
 
 def with_reddening(galaxy, path):

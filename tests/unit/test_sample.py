@@ -603,3 +603,72 @@ print(len(tables.read_csv(sys.argv[1])), BLOCKED & set(sys.modules))
     )
     assert done.stderr == ""
     assert done.stdout == f"{3 * 120} set()\n"
+
+
+# --- selection -----------------------------------------------------------------------------------
+
+SELECT = {
+    "detected": ["PACS_100", "PACS_160"],
+    "least": 2,
+    "observed": ["SPIRE_250"],
+    "fitted": True,
+}
+
+
+def selection(tmp_path, photometry, masses, **changes):
+    bands = ("PACS_100", "PACS_160", "SPIRE_250")
+    columns = ("name", *(name + end for name in bands for end in ("", "_flag")))
+    write_rows(
+        tmp_path / "photometry.csv", [dict(zip(columns, row)) for row in photometry], columns
+    )
+    rows = [{"id": name, "Mdust__Msol": mass} for name, mass in masses.items()]
+    write_rows(tmp_path / "official.csv", rows, ("id", "Mdust__Msol"))
+    return sample.select(SELECT | changes, tmp_path / "photometry.csv", tmp_path / "official.csv")
+
+
+def test_selection_by_hand(tmp_path):
+    photometry = [
+        ("good", 1, "", 2, "c", -1, ""),  # observed need not be detected
+        ("negative", 1, "", -2, "", 1, ""),
+        ("flagged", 1, "", 2, "C", 1, ""),
+        ("unobserved", 1, "", 2, "", "", ""),
+        ("artefact", 1, "", 2, "", 1, "Ac"),
+        ("unfitted", 1, "", 2, "", 1, ""),
+        ("empty", 1, "", 2, "", 1, ""),
+    ]
+    masses = {row[0]: 1e7 for row in photometry} | {"unfitted": 0, "empty": "nan"}
+    assert selection(tmp_path, photometry, masses) == {"good"}
+    assert selection(tmp_path, photometry, masses, least=1) == {"good", "negative", "flagged"}
+    assert selection(tmp_path, photometry, masses, observed=[]) == {
+        "good",
+        "unobserved",
+        "artefact",
+    }
+    assert selection(tmp_path, photometry, masses, fitted=False) == {"good", "unfitted", "empty"}
+
+
+def test_selection_names_a_bad_number(tmp_path):
+    with pytest.raises(DataError, match="PACS_160 of good is 'x': a number is needed"):
+        selection(tmp_path, [("good", 1, "", "x", "", 1, "")], {"good": 1})
+
+
+def test_selection_of_the_paper(data):
+    from dustcast.config import CONFIG_FOLDER, read_yaml
+
+    settings = read_yaml(CONFIG_FOLDER / "paper.yaml") | {"mirror": str(data)}
+    names = [one.galaxy for one in sample.read_galaxies(complete(settings))]
+    assert len(names) == 711
+    assert names[-2:] == ["M31", "M33"]
+
+    wanted = settings["sample"]["select"]
+    tables = (data / sample.PHOTOMETRY, data / sample.OFFICIAL)
+    before = sample.select(wanted | {"observed": []}, *tables)
+    with open(data / "dustpedia/d20_predictions.csv", encoding="utf-8") as handle:
+        dobbels2020 = {line.split(",")[0] for line in list(handle)[1:]}
+    assert len(dobbels2020) == 715
+    # One and the same: NGC4303 in one list is NGC4303A in the other.
+    assert before ^ dobbels2020 == {"NGC4303", "NGC4303A"}
+    assert before - set(names) == {
+        *("NGC0520", "NGC5426", "NGC5427", "NGC7714"),  # no flux of SPIRE
+        *("ESO358-019", "NGC4458"),  # contaminated
+    }

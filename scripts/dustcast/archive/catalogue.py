@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from dustcast.sample import SERIOUS_FLAGS
 from dustcast.tables import DataError, Table, read_csv
 
 JY_TO_MJY = 1e3
-# Flags of the table: contamination (C), artefact (A), insufficient sky coverage (N), in lower case
-# where minor. The published CIGALE input leaves out the fluxes with capital flags, and only these
-# (checked on ten bands of its 715 galaxies).
-SERIOUS_FLAGS = frozenset("CAN")
 
 
 def read_photometry(path, bands):

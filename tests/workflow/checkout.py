@@ -6,6 +6,11 @@ import subprocess
 import sys
 
 import house
+import numpy as np
+
+from dustcast.tables import read_table
+
+TINY = "tests/workflow/tiny.yaml"
 
 
 def copy_repository(folder):
@@ -25,6 +30,37 @@ def copy_repository(folder):
     return folder
 
 
+def copy_compiled(folder, run):
+    """Copy a repository in which something ran, without the results.
+
+    What numba compiled there, which takes longer than the rest of a small run, comes along.
+    """
+    made = {"results", "grids", ".snakemake"}
+    return shutil.copytree(
+        run, folder, ignore=lambda path, names: made & set(names) if path == str(run) else set()
+    )
+
+
+def table_bytes(folder, run="tiny"):
+    """Return the content of every table of a run: CSV files as bytes, parquet by column."""
+    found = {}
+    for path in sorted((folder / "results" / run).rglob("*")):
+        name = path.relative_to(folder).as_posix()
+        if path.suffix == ".csv":
+            found[name] = path.read_bytes()
+        elif path.suffix == ".parquet":
+            table = read_table(path)
+            # Written out, because a missing value is not equal to itself.
+            found[name] = {column: repr(np.asarray(table[column]).tolist()) for column in table}
+    return found
+
+
+def differences(folder, other, run="tiny"):
+    """Return the tables of a run that two folders do not share, byte by byte."""
+    one, two = table_bytes(folder, run), table_bytes(other, run)
+    return sorted(name for name in one.keys() | two.keys() if one.get(name) != two.get(name))
+
+
 def command(*arguments, config):
     """Return the command line of Snakemake; a target after --configfile would be read as one."""
     return [sys.executable, "-m", "snakemake", *arguments, "--configfile", config]
@@ -36,12 +72,15 @@ def environment():
     return kept | {"OMP_NUM_THREADS": "1"}
 
 
-def snakemake(folder, *arguments, config, check=True):
-    """Run Snakemake in a folder; return the process, with all output in stdout."""
+def snakemake(folder, *arguments, config, check=True, variables=None):
+    """Run Snakemake in a folder; return the process, with all output in stdout.
+
+    `variables` are set in its environment.
+    """
     done = subprocess.run(
         command(*arguments, config=config),
         cwd=folder,
-        env=environment(),
+        env=environment() | (variables or {}),
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

@@ -1,21 +1,16 @@
 """Whole runs: every stage on something small, what a second run does, kills, faulty files."""
 
 import csv
-import os
-import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import checkout
 import numpy as np
 import pytest
 import yaml
+from checkout import TINY
 
 from dustcast.tables import read_table
 
-TINY = "tests/workflow/tiny.yaml"
 REAL = "tests/workflow/real.yaml"
 RESULTS = "results/tiny"
 
@@ -23,28 +18,6 @@ RESULTS = "results/tiny"
 def rows(path):
     with open(path, newline="", encoding="utf-8") as handle:
         return list(csv.DictReader(handle))
-
-
-def table_bytes(folder):
-    """Return the content of every table of a run: CSV files as bytes, parquet by column."""
-    found = {}
-    for path in sorted((folder / RESULTS).rglob("*")):
-        name = path.relative_to(folder).as_posix()
-        if path.suffix == ".csv":
-            found[name] = path.read_bytes()
-        elif path.suffix == ".parquet":
-            table = read_table(path)
-            # Written out, because a missing value is not equal to itself.
-            found[name] = {column: repr(np.asarray(table[column]).tolist()) for column in table}
-    return found
-
-
-@pytest.fixture(scope="module")
-def tiny(tmp_path_factory):
-    """A copy of the repository with a finished run."""
-    folder = checkout.copy_repository(tmp_path_factory.mktemp("tiny"))
-    checkout.snakemake(folder, "--cores", "2", config=TINY)
-    return folder
 
 
 def test_metrics_have_the_agreed_columns(tiny):
@@ -103,58 +76,6 @@ def test_report_is_made(tiny):
 
 def test_second_run_has_nothing_to_do(tiny):
     assert "Nothing to be done" in checkout.snakemake(tiny, "-n", config=TINY).stdout
-
-
-def test_killed_run_resumes_to_the_same_tables(tiny, tmp_path):
-    folder = checkout.copy_repository(tmp_path)
-    driver = subprocess.Popen(
-        checkout.command("--cores", "2", config=TINY),
-        cwd=folder,
-        env=checkout.environment(),
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
-    fits = folder / RESULTS / "sed/global"
-    try:
-        limit = time.monotonic() + 240
-        while not fits.is_dir() or not list(fits.glob("*.parquet")):
-            assert driver.poll() is None, "the run ended before it could be killed"
-            assert time.monotonic() < limit
-            time.sleep(0.05)
-    finally:
-        os.killpg(driver.pid, signal.SIGKILL)
-        driver.wait()
-    done = subprocess.run(
-        [sys.executable, "scripts/resume.py", TINY, "--cores", "1"],
-        cwd=folder,
-        env=checkout.environment(),
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    # One core after the kill, two in the other run: the bytes do not depend on it.
-    resumed, undisturbed = table_bytes(folder), table_bytes(tiny)
-    assert sorted(resumed) == sorted(undisturbed)
-    assert [name for name in resumed if resumed[name] != undisturbed[name]] == []
-
-
-def test_corrupt_table_is_named_and_nothing_corrupt_goes_on(tiny):
-    # Last on this run: the job that fails takes its old output with it.
-    path = tiny / RESULTS / "sed/global/full.parquet"
-    kept, stat = path.read_bytes(), path.stat()
-    try:
-        path.write_bytes(kept[: len(kept) // 2])
-        done = checkout.snakemake(tiny, "--cores", "2", config=TINY, check=False)
-        assert done.returncode != 0
-        assert "full.parquet cannot be read" in done.stdout
-        sentence = next(line for line in done.stdout.splitlines() if "cannot be read" in line)
-        assert "run again" in sentence
-        assert "Traceback" not in done.stdout
-        assert not (tiny / RESULTS / "features/global.parquet").exists()
-    finally:
-        path.write_bytes(kept)
-        os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,193 @@
+"""Kills at random points, a full disk, a folder that cannot be written, a corrupt table.
+
+The kills are seeded; which job they hit also depends on the machine's speed. `make test-faults`
+kills the demo ten times; a few kills of the tiny run are part of `make test`.
+"""
+
+import contextlib
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import checkout
+import processes
+import pytest
+from checkout import TINY
+
+from dustcast import bridge
+
+DEMO = "config/demo.yaml"
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount a small disk")
+
+
+def live_jobs(folder, run):
+    """Return the process ids of the jobs of a run that are alive."""
+    found = []
+    for path in (folder / "results" / run / "running").glob("[!.]*.json"):
+        # A job that ends takes its record along.
+        with contextlib.suppress(OSError, ValueError):
+            record = json.loads(path.read_text())
+            if bridge.is_alive(record):
+                found.append(record["pid"])
+    return found
+
+
+def resume(folder, config):
+    return [sys.executable, "scripts/resume.py", config, "--cores", "2"]
+
+
+def start(folder, command, log):
+    return subprocess.Popen(command, cwd=folder, env=checkout.environment(), stdout=log, stderr=log)
+
+
+def drivers(process):
+    """Return Snakemake's process: the one started, or the one that resume.py has started."""
+    family = [process.pid, *processes.descendants(process.pid)]
+    return [pid for pid in family if b"snakemake" in processes.command(pid)[:4]][:1]
+
+
+def kill_at_random(folder, run, process, chance, target):
+    """Kill a job, or Snakemake, some time after one to three more jobs have begun.
+
+    Returns
+    -------
+    bool
+        Whether there was something to kill before the run ended.
+    """
+    n_more, seen = chance.randint(1, 3), set(live_jobs(folder, run))
+    while process.poll() is None:
+        new = set(live_jobs(folder, run)) - seen
+        if len(new) >= n_more:
+            break
+        if new:  # those that end meanwhile count too
+            seen |= new
+            n_more -= len(new)
+        time.sleep(0.02)
+    time.sleep(chance.uniform(0, 1.5))
+    victims = live_jobs(folder, run) if target == "job" else drivers(process)
+    if process.poll() is not None or not victims:
+        return False
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(chance.choice(victims), signal.SIGKILL)
+        return True
+    return False
+
+
+def disturbed_run(folder, config, run, *, kills, seed):
+    """Run to the end with kills of jobs and of Snakemake; return how many of each there were."""
+    chance = random.Random(seed)
+    # As many of one kind as of the other, in a random order.
+    targets = ["job", "driver"] * (kills // 2)
+    chance.shuffle(targets)
+    done = {"job": 0, "driver": 0}
+    command = checkout.command("--cores", "2", config=config)
+    with (folder / "faults.log").open("w") as log:
+        for _ in range(10 * kills):
+            process = start(folder, command, log)
+            try:
+                if targets and kill_at_random(folder, run, process, chance, targets[0]):
+                    done[targets.pop(0)] += 1
+                code = process.wait()
+            finally:
+                process.kill()
+                process.wait()
+            if code == 0:
+                return done
+            command = resume(folder, config)
+            # What a killed Snakemake has started lives on, and resume refuses meanwhile.
+            if live_jobs(folder, run):
+                refused = subprocess.run(
+                    command, cwd=folder, env=checkout.environment(), capture_output=True, text=True
+                )
+                assert refused.returncode != 0 or not live_jobs(folder, run)
+            while live_jobs(folder, run):
+                time.sleep(0.1)
+    raise AssertionError(f"the run does not end: {(folder / 'faults.log').read_text()[-3000:]}")
+
+
+def test_tables_of_a_killed_run_are_those_of_an_undisturbed_one(tiny, tmp_path):
+    folder = checkout.copy_compiled(tmp_path / "run", tiny)
+    assert disturbed_run(folder, TINY, "tiny", kills=2, seed=11) == {"job": 1, "driver": 1}
+    assert checkout.differences(folder, tiny) == []
+    assert not list((folder / "results/tiny").rglob("*.tmp*"))
+
+
+@pytest.mark.science
+def test_demo_survives_ten_kills(tmp_path):
+    undisturbed = checkout.copy_repository(tmp_path / "undisturbed")
+    checkout.snakemake(undisturbed, "--cores", "2", config=DEMO)
+    folder = checkout.copy_compiled(tmp_path / "run", undisturbed)
+    assert disturbed_run(folder, DEMO, "demo", kills=10, seed=7) == {"job": 5, "driver": 5}
+    assert checkout.differences(folder, undisturbed, "demo") == []
+
+
+# ---------------------------------------------------------------------------------------------
+# Disks
+
+
+@pytest.fixture
+def disk(tiny, tmp_path):
+    """A copy of the repository whose results lie on a disk of their own; a way to change it."""
+    folder = checkout.copy_compiled(tmp_path / "run", tiny)
+    results = folder / "results"
+    results.mkdir()
+
+    def mount(options):
+        command = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(results)]
+        done = subprocess.run(command, capture_output=True, text=True)
+        if done.returncode:
+            pytest.skip(f"a small disk cannot be mounted here: {done.stderr.strip()}")
+
+    yield folder, mount
+    while subprocess.run(["mountpoint", "-q", str(results)]).returncode == 0:
+        subprocess.run(["umount", str(results)], check=True)
+
+
+@needs_root
+def test_full_disk_is_told_and_the_run_goes_on_when_there_is_room(tiny, disk):
+    folder, mount = disk
+    mount("size=256k")
+    done = checkout.snakemake(folder, "--cores", "2", config=TINY, check=False)
+    assert done.returncode != 0
+    assert "No space left on device" in done.stdout
+    written = checkout.table_bytes(folder)  # whole, whatever there is
+    mount("remount,size=200m")
+    resumed = subprocess.run(
+        resume(folder, TINY), cwd=folder, env=checkout.environment(), capture_output=True, text=True
+    )
+    assert resumed.returncode == 0, resumed.stdout + resumed.stderr
+    assert checkout.differences(folder, tiny) == []
+    assert written.items() <= checkout.table_bytes(folder).items()
+
+
+@needs_root
+def test_results_that_cannot_be_written_are_told(disk):
+    folder, mount = disk
+    mount("size=1m")
+    mount("remount,ro")
+    done = checkout.snakemake(folder, "--cores", "2", config=TINY, check=False)
+    assert done.returncode != 0
+    assert "Read-only file system" in done.stdout
+    assert "results/tiny" in done.stdout
+
+
+# ---------------------------------------------------------------------------------------------
+# Files
+
+
+def test_corrupt_table_is_named_and_nothing_corrupt_goes_on(tiny, tmp_path):
+    folder = shutil.copytree(tiny, tmp_path / "copy")
+    path = folder / "results/tiny/sed/global/full.parquet"
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    done = checkout.snakemake(folder, "--cores", "2", config=TINY, check=False)
+    assert done.returncode != 0
+    assert "full.parquet cannot be read" in done.stdout
+    sentence = next(line for line in done.stdout.splitlines() if "cannot be read" in line)
+    assert "run again" in sentence
+    assert "Traceback" not in done.stdout
+    assert not (folder / "results/tiny/features/global.parquet").exists()

@@ -99,6 +99,21 @@ test: venv ## all tests but the long ones on real data
 test-science: venv ## the long tests on real data (DUSTCAST_DATA names its folder)
 	$(PY) -m pytest -m science $(TESTS)
 
+.PHONY: slurm
+slurm: ## SLURM for the tests, where it is missing (Debian, Ubuntu, as root)
+	@for program in slurmctld slurmd sbatch squeue munged; do \
+	  command -v $$program >/dev/null 2>&1 || missing=$$program; done; \
+	if [ -z "$$missing" ]; then exit 0; fi; \
+	if [ "$$(id -u)" != 0 ] || ! command -v apt-get >/dev/null 2>&1; then \
+	  echo "dustcast: $$missing is missing, and only root can install SLURM, with apt: install the" \
+	    "packages slurm-wlm and munge, or do without these tests" >&2; exit 1; fi; \
+	apt-get update -qq && DEBIAN_FRONTEND=noninteractive \
+	  apt-get install -qq -y --no-install-recommends slurm-wlm munge >/dev/null
+
+.PHONY: test-slurm
+test-slurm: slurm venv ## a small run on a SLURM that the test starts (also part of make test)
+	$(PY) -m pytest tests/workflow/test_slurm.py $(TESTS)
+
 .PHONY: lint
 lint: venv ## style of Python and Snakemake files
 	$(PY) -m ruff check .
@@ -113,6 +128,10 @@ bench-fit: venv ## speed and memory of the fits
 .PHONY: bench-images
 bench-images: venv ## speed and memory of convolution and cubes
 	OMP_NUM_THREADS=1 PYTHONPATH=scripts $(PY) tests/bench/bench_images.py
+
+.PHONY: bench-dag
+bench-dag: venv ## time and memory of planning the paper's run
+	PYTHONPATH=scripts $(PY) tests/bench/bench_dag.py
 
 # ---------------------------------------------------------------------------------------------
 # Upkeep

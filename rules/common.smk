@@ -60,6 +60,11 @@ def benchmark_of(name):
     return f"{RESULTS}/benchmarks/{name}.tsv"
 
 
+def growing(amount):
+    """Return a resource of which each new attempt at a job requests more."""
+    return lambda wildcards, attempt: amount * attempt
+
+
 def downloaded(*groups):
     """Return the paths of the downloaded files of some groups of config/downloads.csv."""
     return [
@@ -153,13 +158,6 @@ def raw_images(galaxy):
     return [f"{folder}/{band}.fits" for band in bands_with_images(galaxy)]
 
 
-def raw_source(wildcards):
-    """Return the file that a raw image is a link to."""
-    if config["survey"]["source"] == "local":
-        return config["survey"]["images"][wildcards.galaxy][wildcards.band]
-    return f"{DATA}/images/{wildcards.galaxy}_{wildcards.band}.fits"
-
-
 def star_input(wildcards):
     """Return what the star apertures of a galaxy are made of."""
     files = {
@@ -183,6 +181,26 @@ def clean_input(wildcards):
     if math.isnan(KNOWN[wildcards.galaxy].ebv):
         files["reddening"] = f"{DATA}/reddening/{wildcards.galaxy}.csv"
     return files
+
+
+# What is fetched for the images, galaxy by galaxy.
+IMAGE_DOWNLOADS = (
+    [
+        *expand(
+            f"{DATA}/images/{{galaxy}}_{{band}}.fits", galaxy=KNOWN, band=IMAGE_BANDS
+        ),
+        *expand(
+            f"{DATA}/gaia/{{galaxy}}.csv",
+            galaxy=KNOWN if config["stars"]["source"] == "gaia" else [],
+        ),
+        *expand(
+            f"{DATA}/reddening/{{galaxy}}.csv",
+            galaxy=[name for name, one in KNOWN.items() if math.isnan(one.ebv)],
+        ),
+    ]
+    if REAL and (PIXELS or config["photometry"]["source"] == "images")
+    else []
+)
 
 
 def quicklook_input(wildcards):
@@ -240,6 +258,26 @@ def fitted_bands(wildcards):
     row = PIXELS.get(wildcards.sample)
     allowed = row["bands_full"].split(";") if row else bands
     return [band for band in bands if band in allowed]
+
+
+def n_spectra(wildcards):
+    """Return how many spectra the photometry of a sample holds, at most."""
+    row = PIXELS.get(wildcards.sample)
+    return row["n_pixel_expected"] if row else len(GALAXIES)
+
+
+def fit_threads(wildcards):
+    """Return the threads of a fit: small ones are over before more would pay."""
+    return max(1, min(8, n_spectra(wildcards) // 200))
+
+
+def fit_minutes(wildcards, attempt):
+    """Return the wall time that a fit requests in minutes.
+
+    One core fits a spectrum in 0.08 s with the paper's grid if the data are poor (docs/method-fits.md);
+    threads are not counted on.
+    """
+    return (30 + n_spectra(wildcards) * 0.08 // 60) * attempt
 
 
 def tables_at(scale, pattern):

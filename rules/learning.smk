@@ -87,7 +87,7 @@ rule train:
     conda:
         "../envs/learning.yaml"
     resources:
-        mem_mb=4000,
+        mem_mb=growing(4000),
     params:
         code=code_hash("learning"),
         experiment=lambda wildcards: EXPERIMENTS[wildcards.experiment],
@@ -115,7 +115,7 @@ rule predict_folds:
     conda:
         "../envs/learning.yaml"
     resources:
-        mem_mb=4000,
+        mem_mb=growing(4000),
     params:
         code=code_hash("learning"),
         experiment=lambda wildcards: EXPERIMENTS[wildcards.experiment],
@@ -204,7 +204,7 @@ rule repeat_folds:
     conda:
         "../envs/learning.yaml"
     resources:
-        mem_mb=4000,
+        mem_mb=growing(4000),
     params:
         code=code_hash("learning"),
         experiment=lambda wildcards: EXPERIMENTS[wildcards.experiment],

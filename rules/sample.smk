@@ -1,6 +1,18 @@
 # Who is observed: catalogues, galaxies, the plan of scales, photometry of whole galaxies.
 
 
+# On a cluster these run beside Snakemake: nodes often have no network, and the
+# rest takes a second.
+localrules:
+    download_file,
+    download_image,
+    fetch_gaia,
+    fetch_reddening,
+    raw_image,
+    galaxies,
+    plan,
+
+
 rule download_file:
     output:
         f"{DATA}/{{file}}",
@@ -35,6 +47,7 @@ rule catalogues:
 rule download:
     input:
         downloaded("catalogue", "photometry", "official", "cigale", "themis"),
+        IMAGE_DOWNLOADS,
     message:
         "All files that can be fetched are in place"
 

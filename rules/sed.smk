@@ -45,7 +45,7 @@ rule build_grid:
     conda:
         "../envs/sed.yaml"
     resources:
-        mem_mb=3000,
+        mem_mb=growing(3000),
     params:
         code=code_hash("sed"),
         bands=BANDS,
@@ -141,7 +141,7 @@ if config["sed"]["engine"] == "pcigale":
             "../envs/cigale.yaml"
         threads: 8
         resources:
-            mem_mb=16000,
+            mem_mb=growing(16000),
         params:
             code=code_hash("sed"),
             bands=fitted_bands,
@@ -170,9 +170,10 @@ else:
             benchmark_of("fit_sed/{sample}_{fit}")
         conda:
             "../envs/sed.yaml"
-        threads: 8
+        threads: fit_threads
         resources:
-            mem_mb=2000,
+            mem_mb=growing(2000),
+            runtime=fit_minutes,
         params:
             code=code_hash("sed"),
             bands=fitted_bands,
@@ -181,6 +182,13 @@ else:
             "Fitting the SEDs of {wildcards.sample}: {wildcards.fit} fit"
         script:
             "../scripts/fit_sed.py"
+
+
+rule fits:
+    input:
+        expand(f"{RESULTS}/sed/{{sample}}/{{fit}}.parquet", sample=SAMPLES, fit=FITS),
+    message:
+        "All fits are made"
 
 
 rule exclusions:

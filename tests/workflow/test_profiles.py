@@ -1,3 +1,4 @@
+import re
 import subprocess
 import sys
 
@@ -17,8 +18,10 @@ def test_shared_keys_are_equal():
     default, slurm = load("default"), load("slurm")
     for key in SHARED:
         assert default[key] == slurm[key]
+    # Limits too, to which slurm adds one of its own.
+    assert default["resources"].items() < slurm["resources"].items()
     # Whatever stands in default must be thought of for slurm, which replaces it.
-    assert set(default) == set(SHARED)
+    assert set(default) == {*SHARED, "resources"}
     assert default["rerun-incomplete"] is True
 
 
@@ -27,9 +30,26 @@ def test_every_line_is_commented(name):
     lines = (PROFILES[name] / "config.yaml").read_text().splitlines()
     for before, line in zip(["", *lines], lines):
         is_shared = line.split(":")[0] in SHARED
-        if line and not line.lstrip().startswith("#") and not line.endswith("default-resources:"):
+        if line and not line.lstrip().startswith("#"):
             assert before.lstrip().startswith("#"), line
         assert not is_shared or before.startswith("#")
+
+
+def test_groups_name_rules_and_run_one_job_at_a_time():
+    slurm = load("slurm")
+    assert set(slurm["groups"]) <= {rule.name for rule in house.all_rules()}
+    # Else a group would request the sum of what can run at once.
+    assert slurm["default-resources"]["one_at_a_time"] == 1
+    assert slurm["resources"]["one_at_a_time"] == 1
+    assert slurm["set-resource-scopes"] == {"one_at_a_time": "local"}
+
+
+def test_requests_of_rules_grow_with_the_attempt():
+    for rule in house.all_rules():
+        for amount in re.findall(
+            r"(?:mem_mb|runtime)\s*=\s*([^,]+)", rule.directives.get("resources", "")
+        ):
+            assert amount.startswith(("growing(", "fit_minutes")), rule.name
 
 
 @pytest.mark.parametrize("name", PROFILES)

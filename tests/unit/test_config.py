@@ -117,6 +117,30 @@ LEAVES = dict(leaves(SCHEMA))
         (nested("learning.fold_seeds", [-1]), "learning.fold_seeds.0 is -1: it must be at least"),
         (nested("learning.settings", {"random_forest": 5}), "a mapping is needed"),
         (nested("learning.experiments", ["../x"]), "learning.experiments.0 is '../x': it must m"),
+        (
+            {"run": "x", "images": {"target_psf": {"18arcsec": "SPIRE_250"}}},
+            "images.target_psf.18arcsec: the run has no such scale",
+        ),
+        (
+            {
+                "run": "x",
+                "scales": ["18arcsec"],
+                "images": {"target_psf": {"18arcsec": "Gauss_0"}},
+            },
+            "there is no PSF Gauss_0: name a band, or a Gaussian",
+        ),
+        (
+            {
+                "run": "x",
+                "scales": ["60arcsec"],
+                "images": {"target_psf": {"60arcsec": "IRAS_60"}},
+            },
+            "IRAS_60 has no images",
+        ),
+        (
+            {"run": "x", "survey": {"source": "mock"}, "photometry": {"source": "images"}},
+            "photometry.source is images",
+        ),
     ],
 )
 def test_each_fault_is_one_sentence(content, message):

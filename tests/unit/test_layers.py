@@ -93,8 +93,9 @@ def fitted_width(radius, values, fwhm):
     return 2 * math.sqrt(square[np.argmax(line(square) < line(0.0) / 2)])
 
 
+# The five bands of SDSS have one PSF and one pixel size.
 @pytest.mark.parametrize("target", ["SPIRE_250", "SPIRE_350", "SPIRE_500"])
-@pytest.mark.parametrize("band", BANDS)
+@pytest.mark.parametrize("band", [b for b in BANDS if b[:4] != "SDSS" or b == "SDSS_r"])
 def test_convolved_images_have_the_width_of_the_target(band, target):
     scale = Scale("x", target, 36.0, ())
     if not reaches(band, scale):
@@ -158,7 +159,7 @@ def test_errors_are_the_scatter_of_noise(band):
 @pytest.mark.science
 @pytest.mark.parametrize("kernel", ["hann", "gaussian"])
 @pytest.mark.parametrize("name", ["18arcsec", "36arcsec"])
-@pytest.mark.parametrize("band", QUICK)
+@pytest.mark.parametrize("band", ["GALEX_NUV", "WISE_12", "PACS_160", "SPIRE_250"])
 def test_errors_are_the_scatter_of_100_realisations(band, name, kernel, monkeypatch):
     monkeypatch.setattr("test_layers.SETTINGS", Settings(resampling=kernel))
     scatter, errors = scatter_and_error(band, SCALES[name], 100)

@@ -196,6 +196,23 @@ def test_size_cut_is_of_diameter_or_radius():
         assert excluded["n_pixel_expected"] == 0
 
 
+def test_plan_with_a_target_of_its_own():
+    images = {"target_psf": {"6.7arcsec": "Gauss_6.7", "25arcsec": "SPIRE_500"}}
+    config = complete(
+        {"run": "x", "scales": ["6.7arcsec", "18arcsec", "25arcsec"], "images": images}
+    )
+    narrow, own, wide = plan(config, [galaxy()])
+    assert (narrow["target_psf"], narrow["pixel_arcsec"]) == ("Gauss_6.7", 6.7)
+    assert {"WISE_12", "GALEX_NUV"} <= set(narrow["bands_full"].split(";"))
+    assert not {"WISE_22", "PACS_70"} & set(narrow["bands_full"].split(";"))
+    assert own["target_psf"] == "SPIRE_250"
+    assert wide["target_psf"] == "SPIRE_500"
+    assert "SPIRE_500" in wide["bands_full"].split(";")
+    # Without one, the widest PSF that the pixel holds.
+    other = plan(run(["6.7arcsec"]), [galaxy()])[0]
+    assert other["target_psf"] == "WISE_12"
+
+
 def test_plan_of_whole_galaxies_has_every_band():
     config = run(["global"], bands={"roles": ["input", "target", "extra"]})
     row = by_scale(config, galaxy())["global"]

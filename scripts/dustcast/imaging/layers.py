@@ -155,7 +155,7 @@ def make_layers(clean, scales, galaxy, settings, workers=1):
     from astropy.wcs.utils import proj_plane_pixel_scales
 
     steps = 3600 * proj_plane_pixel_scales(clean.wcs)[::-1]
-    pixel = float(math.sqrt(steps[0] * steps[1]))
+    pixel = pixel_of(steps)
     band = clean.cards["DC_BAND"]
     layers, ready = {}, []
     for scale in scales:

@@ -26,6 +26,7 @@ include: "rules/mock.smk"
 include: "rules/sed.smk"
 include: "rules/learning.smk"
 include: "rules/figures.smk"
+include: "rules/paper.smk"
 
 
 report: "resources/captions/workflow.rst"

@@ -334,6 +334,38 @@ def model_folders(experiment):
     )
 
 
+# The paper's figures: whose predictions, at which scale.
+FIGURES = config["figures"]
+PIXEL_SCALES = [scale for scale in SCALES if scale != sample.GLOBAL]
+FIGURE_SCALE = (
+    FIGURES["scale"] if FIGURES["scale"] in SCALES else [*PIXEL_SCALES, *SCALES][0]
+)
+FIGURE_EXPERIMENT = (
+    FIGURES["experiment"]
+    if FIGURES["experiment"] in EXPERIMENTS
+    else list(EXPERIMENTS)[0]
+)
+FIGURE_REGRESSOR = EXPERIMENTS[FIGURE_EXPERIMENT]["regressors"][0]
+FINE = {
+    "experiment": FIGURES["fine"]["experiment"] or FIGURE_EXPERIMENT,
+    "scale": FIGURES["fine"]["scale"] or FIGURE_SCALE,
+}
+TOLD = FIGURES["told"]
+
+
+def told_input(wildcards):
+    """Return what predictions for another pixel scale are made of."""
+    return {
+        "features": feature_file(FIGURE_EXPERIMENT, TOLD["scale"]),
+        "folds": f"{RESULTS}/folds.csv",
+        "models": expand(
+            f"{RESULTS}/models/{FIGURE_EXPERIMENT}/{FIGURE_REGRESSOR}/{{target}}/fold{{fold}}",
+            target=TARGETS,
+            fold=FOLDS,
+        ),
+    }
+
+
 def caption(name):
     """Return the path of a caption."""
     return f"../resources/captions/{name}.rst"

@@ -366,6 +366,29 @@ def told_input(wildcards):
     }
 
 
+# Experiments of which each sample is one view of a galaxy.
+RESOLVED = [name for name in EXPERIMENTS if name not in DROPOUTS]
+
+
+def number_input(wildcards):
+    """Return what the paper's numbers need beside predictions, as far as the run has it."""
+    chosen = [scale for scale in (FIGURES["scale"], sample.GLOBAL) if scale in SCALES]
+    settings = EXPERIMENTS[FIGURE_EXPERIMENT]
+    files = {"photometry": "photometry/{sample}"}
+    files |= {"short": f"sed/{{sample}}/{settings['short']}"}
+    if settings["truth"] != experiments.OFFICIAL:
+        files |= {"full": f"sed/{{sample}}/{settings['truth']}"}
+    found = {
+        name: [path for scale in chosen for path in tables_at(scale, pattern)]
+        for name, pattern in files.items()
+    }
+    if FIGURES["scale"] in SCALES:
+        found["features"] = [feature_file(FIGURE_EXPERIMENT, FIGURES["scale"])]
+    if TOLD["scale"] in SCALES:
+        found["told"] = [f"{RESULTS}/metrics/told_{TOLD['instead']}.csv"]
+    return found
+
+
 def caption(name):
     """Return the path of a caption."""
     return f"../resources/captions/{name}.rst"

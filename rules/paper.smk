@@ -399,6 +399,43 @@ use rule fig9 as figA4 with:
         "Figure A.4: maps of dust temperature"
 
 
+rule paper_numbers:
+    input:
+        unpack(number_input),
+        predictions=f"{RESULTS}/predictions/{FIGURE_EXPERIMENT}.parquet",
+        selections=expand(
+            f"{RESULTS}/metrics/{{experiment}}_selections.csv", experiment=RESOLVED
+        ),
+        galaxies=f"{RESULTS}/sample/galaxies.csv",
+        numbers="resources/paper_numbers.csv",
+    output:
+        numbers=report(
+            f"{RESULTS}/tables/paper.csv",
+            caption=caption("paper_numbers"),
+            category="Paper",
+            labels={"figure": "", "shows": "numbers of the paper and of this run"},
+        ),
+        profiles=f"{RESULTS}/tables/profiles.csv",
+    log:
+        log_of("paper_numbers"),
+    benchmark:
+        benchmark_of("paper_numbers")
+    conda:
+        "../envs/learning.yaml"
+    params:
+        code=code_hash("learning"),
+        experiment=FIGURE_EXPERIMENT,
+        regressors={name: EXPERIMENTS[name]["regressors"][0] for name in RESOLVED},
+        scale=FIGURES["scale"],
+        names=dict(zip(("first", "second"), [*FIGURES["highlight"], "", ""])),
+        n_bootstrap=config["learning"]["n_bootstrap"],
+        seed=config["learning"]["seed"],
+    message:
+        "Table: the paper's numbers"
+    script:
+        "../scripts/paper_numbers.py"
+
+
 PAPER_FIGURES = [
     *(f"fig{number}" for number in range(1, 10)),
     *(f"figA{number}" for number in range(1, 5)),
@@ -408,5 +445,9 @@ PAPER_FIGURES = [
 rule paper:
     input:
         expand(f"{RESULTS}/figures/paper/{{figure}}.png", figure=PAPER_FIGURES),
+        rules.paper_numbers.output,
+        expand(
+            f"{RESULTS}/metrics/{{experiment}}_split_summary.csv", experiment=RESOLVED
+        ),
     message:
         "The paper's figures and tables are in {RESULTS}/figures/paper and {RESULTS}/tables"

@@ -47,7 +47,7 @@ def complete(config):
     errors = sorted(validator.iter_errors(config), key=lambda error: list(map(str, error.path)))
     if errors:
         raise DataError(_sentence(errors[0]))
-    _check_finite(config, ())
+    _check_values(config, ())
     filled = _with_defaults(copy.deepcopy(dict(config)), schema)
     _check_images(filled)
     check_bands(filled["bands"]["leave_out"], "bands.leave_out")
@@ -168,15 +168,20 @@ def _with_defaults(value, schema):
     return value
 
 
-def _check_finite(value, path):
-    """Raise `DataError` if a number is NaN or infinite, which a JSON schema lets pass."""
+def _check_values(value, path):
+    """Raise `DataError` for what a JSON schema lets pass: infinite numbers, braces in a text."""
     if isinstance(value, float) and not math.isfinite(value):
         raise DataError(f"{'.'.join(map(str, path))} is {value}: a finite number is needed")
+    if isinstance(value, str) and re.search("[{}]", value):
+        raise DataError(
+            f"{'.'.join(map(str, path))} is {value!r}: braces are Snakemake's wildcards, so no "
+            "path may hold them"
+        )
     if isinstance(value, list):
         value = dict(enumerate(value))
     if isinstance(value, dict):
         for key, inner in value.items():
-            _check_finite(inner, (*path, key))
+            _check_values(inner, (*path, key))
 
 
 def _sentence(error):

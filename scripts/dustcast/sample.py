@@ -185,7 +185,7 @@ def catalogues(config):
         wanted = config["sample"]["galaxies"] or list(config["survey"]["images"])
         if all(_is_whole(by_hand.get(name, {})) for name in wanted):
             return []
-    if config["sample"]["select"]:
+    if _selects(config):
         listed += [PHOTOMETRY, OFFICIAL]
     return [*CATALOGUES, *listed]
 
@@ -227,7 +227,7 @@ def read_galaxies(config):
         if sample["listed_in"]:
             listed = _listed(find_file(config, sample["listed_in"]) or sample["listed_in"])
             taking_part = [name for name in taking_part if name in listed]
-        if sample["select"]:
+        if _selects(config):
             tables = [find_file(config, name) or name for name in (PHOTOMETRY, OFFICIAL)]
             selected = select(sample["select"], *tables)
             taking_part = [name for name in taking_part if name in selected]
@@ -341,6 +341,12 @@ def _listed(path):
     return {re.split(r"[,;\s]", line.strip(), maxsplit=1)[0] for line in lines if line.strip()}
 
 
+def _selects(config):
+    """Return whether a run asks for a selection by DustPedia's tables."""
+    wanted = config["sample"]["select"]
+    return bool(wanted["detected"] or wanted["observed"] or wanted["fitted"])
+
+
 def select(wanted, photometry, official):
     """Return the galaxies of DustPedia that were observed and fitted well enough.
 
@@ -381,8 +387,8 @@ def select(wanted, photometry, official):
             if row[band] not in EMPTY and not SERIOUS_FLAGS & set(row[f"{band}_flag"])
         }
         n_detected = sum(flux.get(band, 0) > 0 for band in wanted["detected"])
-        observed = all(band in flux for band in wanted["observed"])
-        if n_detected >= wanted["least"] and observed:
+        detected = not wanted["detected"] or n_detected >= wanted["least"]
+        if detected and all(band in flux for band in wanted["observed"]):
             selected.add(row["name"])
     return selected & fitted if wanted["fitted"] else selected
 

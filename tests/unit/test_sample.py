@@ -662,6 +662,8 @@ def test_selection_by_hand(tmp_path):
         "artefact",
     }
     assert selection(tmp_path, photometry, masses, fitted=False) == {"good", "unfitted", "empty"}
+    assert "unobserved" not in selection(tmp_path, photometry, masses, detected=[])
+    assert "negative" in selection(tmp_path, photometry, masses, detected=[])
 
 
 def test_selection_names_a_bad_number(tmp_path):

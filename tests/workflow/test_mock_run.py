@@ -8,6 +8,9 @@ from dustcast.tables import read_table
 
 CONFIG = "tests/workflow/mini.yaml"
 RESULTS = "results/mini"
+# Two whole runs: three minutes of computing.
+pytestmark = pytest.mark.science
+
 TARGET = f"{RESULTS}/tables/closure.csv"
 
 

@@ -129,6 +129,8 @@ PARITY_FITS = [
 # Images: their bands, where raw ones come from, what their cleaning needs.
 KNOWN = {galaxy.galaxy: galaxy for galaxy in GALAXIES}
 IMAGE_BANDS = configuration.image_bands(BANDS)
+# Stars and reddening of real galaxies are shared by all runs; simulated ones are a run's own.
+FIELDS = f"{RESULTS}/mock" if MOCK else DATA
 # DustPedia's maps are in Jy a pixel, though the header of some does not say so.
 MISSING_UNIT = config["survey"]["missing_unit"] or ("Jy/pix" if REAL else None)
 
@@ -166,7 +168,7 @@ def star_input(wildcards):
         "raw": raw_images(wildcards.galaxy),
     }
     if config["stars"]["source"] == "gaia":
-        files["gaia"] = f"{DATA}/gaia/{wildcards.galaxy}.csv"
+        files["gaia"] = f"{FIELDS}/gaia/{wildcards.galaxy}.csv"
     return files
 
 
@@ -179,7 +181,7 @@ def clean_input(wildcards):
     }
     # E(B-V) that the table by hand gives is not fetched.
     if math.isnan(KNOWN[wildcards.galaxy].ebv):
-        files["reddening"] = f"{DATA}/reddening/{wildcards.galaxy}.csv"
+        files["reddening"] = f"{FIELDS}/reddening/{wildcards.galaxy}.csv"
     return files
 
 

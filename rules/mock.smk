@@ -31,9 +31,7 @@ rule mock_moments:
         "Moments measured anew"
 
 
-if MOCK:
-
-    FIRST = next(iter(EXPERIMENTS))
+if TABLES:
 
     rule mock_photometry:
         input:
@@ -58,51 +56,121 @@ if MOCK:
         script:
             "../scripts/mock_photometry.py"
 
-    # What each stage adds to the error. Fits and predictions are those of the first experiment.
-    rule closure:
-        input:
-            photometry=expand(f"{RESULTS}/photometry/{{scale}}.parquet", scale=SCALES),
-            truth=expand(f"{RESULTS}/mock/truth/{{scale}}.parquet", scale=SCALES),
-            full=expand(f"{RESULTS}/sed/{{scale}}/full.parquet", scale=SCALES),
-            short=expand(f"{RESULTS}/sed/{{scale}}/short.parquet", scale=SCALES),
-            predictions=f"{RESULTS}/predictions/{FIRST}.parquet",
-        output:
-            f"{RESULTS}/tables/closure.csv",
-        log:
-            log_of("closure"),
-        benchmark:
-            benchmark_of("closure")
-        conda:
-            "../envs/sed.yaml"
-        params:
-            code=code_hash("mock"),
-            scales=SCALES,
-            regressor=EXPERIMENTS[FIRST]["regressors"][0],
-        message:
-            "Measuring the error of each stage against truth"
-        script:
-            "../scripts/closure.py"
 
-    rule closure_figure:
+if MOCK and not TABLES:
+
+    # One job a galaxy: its bands are images of one sky, which is the truth of all that follows.
+    rule render_galaxy:
         input:
-            f"{RESULTS}/tables/closure.csv",
+            models=MOCK_MODELS,
+            galaxies=f"{RESULTS}/sample/galaxies.csv",
         output:
-            png=report(
-                f"{RESULTS}/figures/closure.png",
-                caption=caption("closure"),
-                category="Closure",
-                labels={"figure": "error of each stage against truth"},
+            images=expand(
+                f"{RESULTS}/images/{{{{galaxy}}}}/raw/{{band}}.fits", band=IMAGE_BANDS
             ),
-            pdf=f"{RESULTS}/figures/closure.pdf",
+            gaia=f"{RESULTS}/mock/gaia/{{galaxy}}.csv",
+            reddening=f"{RESULTS}/mock/reddening/{{galaxy}}.csv",
+            sky=f"{RESULTS}/mock/sky/{{galaxy}}.fits",
+            stars=f"{RESULTS}/mock/stars/{{galaxy}}.parquet",
+            bands=f"{RESULTS}/mock/bands/{{galaxy}}.parquet",
         log:
-            log_of("closure_figure"),
+            log_of("render_galaxy/{galaxy}"),
         benchmark:
-            benchmark_of("closure_figure")
+            benchmark_of("render_galaxy/{galaxy}")
         conda:
-            "../envs/figures.yaml"
+            "../envs/mock.yaml"
+        resources:
+            mem_mb=4000,
         params:
-            code=code_hash("figures"),
+            code=code_hash("mock", "sed", "imaging"),
+            bands=IMAGE_BANDS,
+            rows=cube_rows,
+            settings=CUBE_SETTINGS,
+            mock=MOCK_SURVEY,
         message:
-            "Figure: error of each stage against truth"
+            "Simulating the images of {wildcards.galaxy}"
         script:
-            "../scripts/closure_figure.py"
+            "../scripts/render_galaxy.py"
+
+    rule true_maps:
+        input:
+            galaxies=f"{RESULTS}/sample/galaxies.csv",
+            sky=f"{RESULTS}/mock/sky/{{galaxy}}.fits",
+        output:
+            maps=f"{RESULTS}/mock/maps/{{galaxy}}/{{scale}}.fits",
+            table=f"{RESULTS}/mock/truth/{{galaxy}}/{{scale}}.parquet",
+        log:
+            log_of("true_maps/{galaxy}_{scale}"),
+        benchmark:
+            benchmark_of("true_maps/{galaxy}_{scale}")
+        conda:
+            "../envs/mock.yaml"
+        resources:
+            mem_mb=2000,
+        params:
+            code=code_hash("mock", "imaging"),
+            row=lambda wildcards: CUBES[wildcards.galaxy, wildcards.scale],
+            rows=cube_rows,
+            settings=CUBE_SETTINGS,
+            bands=BANDS,
+        message:
+            "True maps of {wildcards.galaxy} at {wildcards.scale}"
+        script:
+            "../scripts/true_maps.py"
+
+    rule mock_truth:
+        input:
+            lambda wildcards: [
+                f"{RESULTS}/mock/truth/{galaxy}/{scale}.parquet"
+                for galaxy, scale in CUBES
+                if scale == wildcards.scale
+            ],
+        output:
+            f"{RESULTS}/mock/truth/{{scale}}.parquet",
+        log:
+            log_of("mock_truth/{scale}"),
+        benchmark:
+            benchmark_of("mock_truth/{scale}")
+        conda:
+            "../envs/sample.yaml"
+        params:
+            code=code_hash(),
+        message:
+            "What is true of the samples at {wildcards.scale}"
+        script:
+            "../scripts/mock_truth.py"
+
+    # What stars, sky and convolution add to the fluxes, against what was put into the images.
+    rule stage_residuals:
+        input:
+            galaxies=f"{RESULTS}/sample/galaxies.csv",
+            sky=f"{RESULTS}/mock/sky/{{galaxy}}.fits",
+            stars=f"{RESULTS}/mock/stars/{{galaxy}}.parquet",
+            bands=f"{RESULTS}/mock/bands/{{galaxy}}.parquet",
+            clean=expand(
+                f"{RESULTS}/images/{{{{galaxy}}}}/clean/{{band}}.fits",
+                band=IMAGE_BANDS,
+            ),
+            maps=lambda wildcards: [
+                f"{RESULTS}/mock/maps/{wildcards.galaxy}/{row['scale']}.fits"
+                for row in cube_rows(wildcards)
+            ],
+        output:
+            f"{RESULTS}/mock/stages/{{galaxy}}.parquet",
+        log:
+            log_of("stage_residuals/{galaxy}"),
+        benchmark:
+            benchmark_of("stage_residuals/{galaxy}")
+        conda:
+            "../envs/mock.yaml"
+        resources:
+            mem_mb=4000,
+        params:
+            code=code_hash("mock", "imaging"),
+            bands=IMAGE_BANDS,
+            rows=cube_rows,
+            settings=CUBE_SETTINGS,
+        message:
+            "Comparing the images of {wildcards.galaxy} with what was put into them"
+        script:
+            "../scripts/stage_residuals.py"

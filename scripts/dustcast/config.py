@@ -52,8 +52,6 @@ def complete(config):
     _check_images(filled)
     check_bands(filled["bands"]["leave_out"], "bands.leave_out")
     _check_survey(filled)
-    if filled["sed"]["marginals"] and filled["sed"]["engine"] == "pcigale":
-        raise DataError("sed.marginals needs sed.engine dustcast: pcigale gives no posteriors")
     for name, fit in filled["sed"]["fits"].items():
         check_bands(fit.get("leave_out", []), f"sed.fits.{name}.leave_out")
         if not fit_bands(filled, name):
@@ -89,6 +87,13 @@ def _check_images(config):
         raise DataError(
             "photometry.source is images, which a simulated table of photometry does not have: "
             "leave it out"
+        )
+    simulated = config["survey"]["source"] == "mock" and config["mock"]["level"] == "images"
+    if simulated and not summed and "global" in config["scales"]:
+        raise DataError(
+            "scales has global, but photometry.source is "
+            f"{config['photometry']['source']}: set it to images, simulated galaxies are in no "
+            "catalogue"
         )
     for scale, name in config["images"]["target_psf"].items():
         where = f"images.target_psf.{scale}"

@@ -41,9 +41,7 @@ def quiet(monkeypatch):
     def silence():
         moments = {**read_moments(), **QUIET}
         monkeypatch.setattr(mock, "read_moments", lambda: moments)
-        monkeypatch.setattr(
-            mock, "_calibration_errors", lambda bands, seed: dict.fromkeys(bands, 0)
-        )
+        monkeypatch.setattr(mock, "calibration_errors", lambda bands, seed: dict.fromkeys(bands, 0))
 
     return silence
 
@@ -151,8 +149,8 @@ def test_noise_has_the_size_of_the_depth(monkeypatch):
     """Residuals of one seed against the noiseless survey of that seed, over the stated errors."""
     galaxies = mock_galaxies(8, 1)[1:4:2]
     options = {"galaxies": galaxies, "max_pixels": 500, "scales": ["18arcsec", "400pc"]}
-    monkeypatch.setattr(mock, "_missing_bands", lambda galaxy, bands, seed: set())
-    monkeypatch.setattr(mock, "_calibration_errors", lambda bands, seed: dict.fromkeys(bands, 0))
+    monkeypatch.setattr(mock, "missing_bands", lambda galaxy, bands, seed: set())
+    monkeypatch.setattr(mock, "calibration_errors", lambda bands, seed: dict.fromkeys(bands, 0))
     noisy = survey(**options)
     monkeypatch.setattr(mock, "read_moments", lambda: {**read_moments(), **QUIET})
     silent = survey(**options)
@@ -199,12 +197,12 @@ def test_calibration_errors_are_one_draw_a_band(quiet, monkeypatch):
     monkeypatch.undo()
     monkeypatch.setattr(mock, "read_moments", lambda: {**read_moments(), **QUIET})
     loud = survey(galaxies=galaxies)
-    offsets = mock._calibration_errors(BANDS, 1)
+    offsets = mock.calibration_errors(BANDS, 1)
     for scale in SCALES:
         for band in BANDS:
             ratio = loud[scale][0][band] / silent[scale][0][band]
             np.testing.assert_allclose(ratio[np.isfinite(ratio)], 1 + offsets[band])
-    draws = np.array([list(mock._calibration_errors(BANDS, seed).values()) for seed in range(400)])
+    draws = np.array([list(mock.calibration_errors(BANDS, seed).values()) for seed in range(400)])
     stated = [band_table()[band].calibration for band in BANDS]
     np.testing.assert_allclose(draws.std(axis=0), stated, rtol=0.15)
 
@@ -212,7 +210,7 @@ def test_calibration_errors_are_one_draw_a_band(quiet, monkeypatch):
 def test_instruments_are_absent_as_often_as_in_dustpedia():
     galaxies = mock_galaxies(3000, 1)
     present = read_moments()["present"]
-    missing = [mock._missing_bands(galaxy, BANDS, 1) for galaxy in galaxies]
+    missing = [mock.missing_bands(galaxy, BANDS, 1) for galaxy in galaxies]
     for band in BANDS:
         share = np.mean([band not in one for one in missing])
         assert share == pytest.approx(present[band], abs=0.03)
@@ -228,7 +226,7 @@ def test_bands_that_the_scale_has_not_are_missing():
     assert np.isnan(photometry["SPIRE_500"]).all()
     assert np.isnan(photometry["SPIRE_500_err"]).all()
     assert np.isfinite(photometry["WISE_12"]).all()
-    assert "Planck_850" in mock._missing_bands(galaxies[0], ["Planck_850"], 1)
+    assert "Planck_850" in mock.missing_bands(galaxies[0], ["Planck_850"], 1)
 
 
 def test_light_that_spreads_keeps_its_sum(quiet):

@@ -376,9 +376,9 @@ def _fit_gaussian(part, x, y, width, beam, star, scale):
     rest = values - matrix @ solution
     covariance = np.linalg.pinv(matrix.T @ matrix) * np.mean(rest**2)
     dx, dy, log_width = found.x
-    return _Fit(
-        x + dx, y + dy, width * math.exp(log_width), solution[0], math.sqrt(covariance[0, 0])
-    )
+    # Where a few pixels do not tell a peak from a plane, rounding may leave a negative variance.
+    error = math.sqrt(covariance[0, 0]) if covariance[0, 0] > 0 else math.inf
+    return _Fit(x + dx, y + dy, width * math.exp(log_width), solution[0], error)
 
 
 def _limit(radius, ra, dec, beam, galaxy, star, protected):

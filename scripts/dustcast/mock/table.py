@@ -91,13 +91,13 @@ def simulate(spectra, galaxies, plan, bands, *, seed, max_pixels, dust_smoothing
         if row["included"]:
             rows.setdefault(row["galaxy"], []).append(row)
     scales = list(dict.fromkeys(row["scale"] for row in plan))
-    offset = _calibration_errors(bands, seed)
+    offset = calibration_errors(bands, seed)
     parts = {scale: [] for scale in scales}
     for number, galaxy in enumerate(galaxies):
         mine = rows.get(galaxy.galaxy, [])
         if mine:
             points = _points(MockGalaxy(galaxy, spectra, seed), spectra, mine)
-            missing = _missing_bands(galaxy, bands, seed)
+            missing = missing_bands(galaxy, bands, seed)
             for row in mine:
                 key = [seed, zlib.crc32(galaxy.galaxy.encode()), zlib.crc32(row["scale"].encode())]
                 rng = np.random.default_rng(key)
@@ -190,24 +190,40 @@ def _observe(
 
 def _truth(samples, stars, dust):
     """Return the table of what is true of some samples."""
-    stellar_lum, m_star = stars.T
-    luminosity, mass, mass_umin, hot = dust.T
+    keys = {name: samples[name] for name in ("id", "galaxy", "scale")}
+    return Table(keys | truth_columns(*stars.T, *dust.T), units=TRUTH_UNITS)
+
+
+def truth_columns(stellar_lum, m_star, luminosity, mass, mass_umin, hot):
+    """Return the columns of the truth from sums over samples.
+
+    Parameters
+    ----------
+    stellar_lum, luminosity : ndarray
+        Of stars and of dust in W.
+    m_star : ndarray
+        In Msun.
+    mass : ndarray
+        Of dust in kg.
+    mass_umin, hot : ndarray
+        Dust mass times Umin, and dust luminosity times temperature.
+
+    Returns
+    -------
+    dict of str to ndarray
+    """
     umin = mass_umin / mass
-    return Table(
-        {name: samples[name] for name in ("id", "galaxy", "scale")}
-        | {
-            "dust.luminosity": luminosity,
-            "stellar.lum": stellar_lum,
-            "dust.mass": mass,
-            "stellar.m_star": m_star,
-            "dust.umin": umin,
-            "sLd": np.log10(luminosity / stellar_lum),
-            "sMd": np.log10(mass / SOLAR_MASS_KG / m_star),
-            "Td": _temperature(umin),
-            "Td_luminosity": hot / luminosity,
-        },
-        units=TRUTH_UNITS,
-    )
+    return {
+        "dust.luminosity": luminosity,
+        "stellar.lum": stellar_lum,
+        "dust.mass": mass,
+        "stellar.m_star": m_star,
+        "dust.umin": umin,
+        "sLd": np.log10(luminosity / stellar_lum),
+        "sMd": np.log10(mass / SOLAR_MASS_KG / m_star),
+        "Td": _temperature(umin),
+        "Td_luminosity": hot / luminosity,
+    }
 
 
 def _whole(galaxy):
@@ -295,7 +311,7 @@ def _through(fwhm, samples, points, area):
     return area * np.exp(-(east**2 + north**2) / (2 * sigma**2)) / (2 * np.pi * sigma**2)
 
 
-def _calibration_errors(bands, seed):
+def calibration_errors(bands, seed):
     """Return the relative calibration error of each band: one draw for the whole survey."""
     known = band_table()
     return {
@@ -305,7 +321,7 @@ def _calibration_errors(bands, seed):
     }
 
 
-def _missing_bands(galaxy, bands, seed):
+def missing_bands(galaxy, bands, seed):
     """Return the bands that a galaxy lacks.
 
     As often as in DustPedia, and bands of an instrument together: those that fewer galaxies have

@@ -1,0 +1,180 @@
+"""True maps and tables of the samples of a survey of images.
+
+What the sky holds goes through the code that the images go through: convolution to the target PSF
+and resampling onto the grid of the scale. Luminosities and masses of dust and of stars go one by
+one; what the models predict follows from them.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from dustcast.imaging.images import CleanImage
+from dustcast.imaging.layers import grid_of, make_layers, scale_of
+from dustcast.imaging.matching import REACH_FWHM
+from dustcast.imaging.pixels import d25_ellipse
+from dustcast.imaging.psf import find_psf
+from dustcast.imaging.resampling import Grid
+from dustcast.mock.observation import field_arcsec
+from dustcast.mock.sky import QUANTITIES, TRUE_PSF, through_psf
+from dustcast.mock.table import TRUTH_UNITS, truth_columns
+from dustcast.sample import GLOBAL
+from dustcast.tables import DataError, Table, atomic
+from dustcast.units import MJY_SR_PER_MJY_ARCSEC2, SOLAR_LUMINOSITY_W, SOLAR_MASS_KG
+
+DERIVED = ("sLd", "sMd", "Td", "Td_luminosity")
+MAP_UNITS = QUANTITIES | {name: TRUTH_UNITS[name] for name in DERIVED}
+
+
+def true_maps(galaxy, sky, row, rows, settings):
+    """Return the true maps of a galaxy at a scale.
+
+    Parameters
+    ----------
+    galaxy : dustcast.sample.Galaxy
+    sky : dustcast.mock.sky.Sky
+    row : dict
+        Row of the plan: the scale.
+    rows : list of dict
+        All rows of the plan of the galaxy: they say how large its images are.
+    settings : dustcast.imaging.layers.Settings
+
+    Returns
+    -------
+    grid : Grid
+        That of the cube.
+    maps : dict of str to ndarray, or None
+        Surface brightness in MJy/sr by band of the row, and `QUANTITIES`; None where the images
+        are too small for a cube.
+    """
+    scale = scale_of(row)
+    names = [*scale.bands, *QUANTITIES]
+    side = field_arcsec(galaxy, rows, settings)
+    half = max(math.ceil(side / sky.grid.pixel / 2), sky.grid.n // 2)
+    grid = Grid(galaxy.ra, galaxy.dec, sky.grid.pixel, 2 * half + 1)
+    reach = REACH_FWHM * find_psf(TRUE_PSF).fwhm
+    maps = {}
+    for name in names:
+        seen, room = through_psf(sky.maps[name], TRUE_PSF, reach)
+        layer = make_layers(
+            _image(_fitted(seen, half - sky.grid.n // 2 - room), grid), [scale], galaxy, settings
+        )[scale.name]
+        if layer.why:
+            return grid_of(galaxy, scale, settings), None
+        maps[name] = layer.flux
+    return grid_of(galaxy, scale, settings), maps
+
+
+def _fitted(plane, more):
+    """Return a map with `more` cells of nothing on each side; fewer than none cuts cells off."""
+    if more < 0:
+        return plane[-more:more, -more:more]
+    return np.pad(plane, more)
+
+
+def _image(plane, grid):
+    """Return a map as a clean image."""
+    stars = np.zeros(plane.shape, dtype=bool)
+    return CleanImage(plane, grid.wcs, stars, {"DC_OK": True, "DC_BAND": TRUE_PSF})
+
+
+def true_table(galaxy, row, bands, grid, maps):
+    """Return what is true of the samples of a galaxy at a scale.
+
+    Parameters
+    ----------
+    galaxy, row
+        As for `true_maps`.
+    bands : list of str
+        Bands of the run.
+    grid, maps
+        Its result.
+
+    Returns
+    -------
+    Table
+        As `dustcast.mock.table.simulate` returns it, with the true flux of each band in mJy, NaN
+        where the scale does not take the band. A row a pixel inside D25, or one for the
+        whole galaxy: the sums over D25.
+    """
+    if maps is None:
+        return Table(meta={"reason": "the images are too small for a cube"})
+    area = grid.pixel**2
+    if row["scale"] == GLOBAL:
+        shares = d25_ellipse(galaxy).shares(grid) * area
+        ids = [f"{galaxy.galaxy}/{GLOBAL}"]
+        # What the images do not cover is far from the galaxy.
+        values = {name: np.array([np.nansum(shares * plane)]) for name, plane in maps.items()}
+    else:
+        radius = grid.elliptical_radius(galaxy.pa, galaxy.axis_ratio)
+        y, x = np.nonzero(radius <= galaxy.d25_arcsec / 2)
+        ids = [f"{galaxy.galaxy}/{row['scale']}/{i}_{j}" for i, j in zip(x, y)]
+        values = {name: plane[y, x].astype(float) * area for name, plane in maps.items()}
+    n = len(ids)
+    keys = {
+        "id": np.array(ids, dtype=object),
+        "galaxy": np.full(n, galaxy.galaxy, dtype=object),
+        "scale": np.full(n, row["scale"], dtype=object),
+    }
+    columns = _derived(values)
+    none = np.full(n, np.nan)
+    fluxes = {band: values.get(band, none) / MJY_SR_PER_MJY_ARCSEC2 for band in bands}
+    units = TRUTH_UNITS | dict.fromkeys(bands, "mJy")
+    return Table(keys | columns | fluxes, units=units)
+
+
+def _derived(values):
+    """Return the columns of the truth from sums or maps of `QUANTITIES`."""
+    # A kernel has a small negative part: where next to nothing is, it may leave less than nothing.
+    lit = {name: np.where(values[name] > 0, values[name], np.nan) for name in QUANTITIES}
+    return truth_columns(
+        lit["stellar.lum"] * SOLAR_LUMINOSITY_W,
+        lit["stellar.m_star"],
+        lit["dust.luminosity"] * SOLAR_LUMINOSITY_W,
+        lit["dust.mass"] * SOLAR_MASS_KG,
+        lit["dust.mass_umin"] * SOLAR_MASS_KG,
+        lit["dust.luminosity_Td"] * SOLAR_LUMINOSITY_W,
+    )
+
+
+def write_maps(path, galaxy, row, grid, maps):
+    """Write true maps: an extension a band or quantity, and sLd, sMd, Td, Td_luminosity."""
+    from astropy.io import fits
+
+    hdus = fits.HDUList([fits.PrimaryHDU()])
+    for key, value in (("DC_GAL", galaxy.galaxy), ("DC_SCALE", row["scale"])):
+        hdus[0].header[key] = value
+    hdus[0].header["DC_OK"] = (maps is not None, "whether there are maps")
+    planes = dict(maps or {})
+    if maps:
+        derived = _derived(maps)
+        planes |= {name: derived[name] for name in DERIVED}
+    coordinates = grid.wcs.to_header()
+    for name, plane in planes.items():
+        hdu = fits.ImageHDU(plane.astype(np.float32), coordinates, name)
+        hdu.header["DC_NAME"] = (name, "band or quantity")
+        hdu.header["BUNIT"] = MAP_UNITS.get(name, "MJy/sr")
+        hdus.append(hdu)
+    with atomic(path) as temporary:
+        hdus.writeto(temporary)
+
+
+def read_maps(path):
+    """Read true maps by band or quantity; None where the images are too small for a cube.
+
+    Raises
+    ------
+    DataError
+        If the file cannot be read.
+    """
+    from astropy.io import fits
+
+    try:
+        with fits.open(path, memmap=False) as hdus:
+            if not hdus[0].header["DC_OK"]:
+                return None
+            return {hdu.header["DC_NAME"]: hdu.data.astype(float) for hdu in hdus[1:]}
+    except (OSError, KeyError, TypeError) as fault:
+        raise DataError(f"{path} cannot be read ({fault}): delete it and run again") from None

@@ -133,6 +133,7 @@ rule tables:
         [f"{RESULTS}/tables/parity.csv", f"{RESULTS}/tables/parity_fluxes.csv"]
         if PARITY_FITS
         else [],
+        f"{RESULTS}/tables/closure.csv" if TABLES else [],
     message:
         "All tables are in {RESULTS}/tables and {RESULTS}/metrics"
 
@@ -147,5 +148,6 @@ rule figures:
             for scale in settings["selection"].get("scales", SCALES)
         ],
         expand(f"{RESULTS}/figures/parity/{{fit}}.png", fit=PARITY_FITS),
+        f"{RESULTS}/figures/closure.png" if TABLES else [],
     message:
         "All figures are in {RESULTS}/figures"

@@ -178,6 +178,7 @@ else:
             code=code_hash("sed"),
             bands=fitted_bands,
             options={key: config["sed"][key] for key in FIT_OPTIONS},
+            marginals=config["sed"]["marginals"],
         message:
             "Fitting the SEDs of {wildcards.sample}: {wildcards.fit} fit"
         script:

@@ -52,6 +52,8 @@ def complete(config):
     _check_images(filled)
     check_bands(filled["bands"]["leave_out"], "bands.leave_out")
     _check_survey(filled)
+    if filled["sed"]["marginals"] and filled["sed"]["engine"] == "pcigale":
+        raise DataError("sed.marginals needs sed.engine dustcast: pcigale gives no posteriors")
     for name, fit in filled["sed"]["fits"].items():
         check_bands(fit.get("leave_out", []), f"sed.fits.{name}.leave_out")
         if not fit_bands(filled, name):

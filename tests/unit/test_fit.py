@@ -1,5 +1,6 @@
 """Fits of a photometry table against sums over all models, written from the definition."""
 
+import dataclasses
 import math
 import os
 import signal
@@ -372,6 +373,27 @@ def test_logarithms_are_those_of_every_model():
         mean, spread = moments(values, weights)
         assert found["bayes.stellar.m_star_log"][row] == pytest.approx(mean, rel=1e-10)
         assert found["bayes.stellar.m_star_log_err"][row] == pytest.approx(spread, rel=1e-6)
+
+
+def test_posteriors_of_a_parameter_are_sums_over_all_models():
+    table = photometry().rows(np.arange(4))
+    levels = np.arange(N_DUST) % 3
+    grid = dataclasses.replace(GRID, dust_parameters={"dust.gamma": 0.1 * levels})
+    found = fit_table(table, grid, FITTED, marginals=["dust.gamma"])
+    for row in range(4):
+        chi2, _, _ = by_hand(table, row, FITTED)
+        least = min(chi2.values())
+        weights = {key: math.exp(-0.5 * (value - least)) for key, value in chi2.items()}
+        for level in range(3):
+            share = math.fsum(w for (_, j), w in weights.items() if levels[j] == level)
+            share /= math.fsum(weights.values())
+            pdf = found[f"pdf.dust.gamma={0.1 * level:g}"][row]
+            assert pdf == pytest.approx(share, rel=1e-7, abs=1e-10)
+
+
+def test_a_posterior_of_no_parameter_is_refused():
+    with pytest.raises(DataError, match=r"no parameter dust\.nosuch to give the posterior"):
+        fit_table(photometry(), GRID, FITTED, marginals=["dust.nosuch"])
 
 
 # --- From file to file, in chunks ----------------------------------------------------------------

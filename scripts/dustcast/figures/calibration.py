@@ -54,21 +54,7 @@ def panel(ax, predictions, metrics, *, target, title=None, font_size=style.SMALL
 
     # The brightest point is the median of its bin, the darkest the most extreme.
     rank = density.rank_in_bin(log_sigma, error, weight)
-    nearness = 1.0 - np.abs(2.0 * rank - 1.0)
-    order = np.argsort(nearness, kind="stable")
-    points = ax.scatter(
-        sigma[order],
-        error[order],
-        c=nearness[order],
-        s=style.point_size(shown.n_rows),
-        cmap=style.DENSITY_MAP,
-        vmin=0.0,
-        vmax=1.0,
-        linewidths=0,
-        rasterized=shown.n_rows > style.RASTER_ABOVE,
-        zorder=2,
-    )
-    points.set_in_layout(False)  # inside the frame: nothing to measure
+    style.dots(ax, sigma, error, 1.0 - np.abs(2.0 * rank - 1.0))
     (low, high), reach = _extent(log_sigma, error, weight)
     _contours(ax, log_sigma, error, weight, (low, high), reach)
     line = np.geomspace(10.0**low, 10.0**high, 100)

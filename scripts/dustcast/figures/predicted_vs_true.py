@@ -214,20 +214,7 @@ def panel(
     low, high = extent or limits(truth, prediction)
 
     colour = density.kde(truth, prediction, weight)
-    order = np.argsort(colour, kind="stable")  # the densest on top
-    points = ax.scatter(
-        truth[order],
-        prediction[order],
-        c=colour[order] / colour.max(),
-        s=style.point_size(shown.n_rows) * (0.6 if compact else 1.0),
-        cmap=style.DENSITY_MAP,
-        vmin=0.0,
-        vmax=1.0,
-        linewidths=0,
-        rasterized=shown.n_rows > style.RASTER_ABOVE,
-        zorder=2,
-    )
-    points.set_in_layout(False)  # inside the frame: nothing to measure
+    style.dots(ax, truth, prediction, colour / colour.max(), size=0.6 if compact else 1.0)
     ax.plot(
         [low, high], [low, high], color="black", lw=1.2, path_effects=style.edged(1.2), zorder=5
     )

@@ -13,6 +13,7 @@ from decimal import ROUND_HALF_EVEN, Decimal
 
 import matplotlib
 import matplotlib.patheffects
+import numpy as np
 from matplotlib.figure import Figure
 
 from dustcast.tables import atomic
@@ -244,6 +245,36 @@ def explain(ax, reason):
 def point_size(n_points):
     """Return the area of a scatter point (points^2): smaller where there are more."""
     return min(10.0, max(0.4, 120.0 / math.sqrt(max(n_points, 1))))
+
+
+def dots(ax, x, y, brightness, *, size=1.0):
+    """Draw points in the colours of the density map, the brightest on top.
+
+    Parameters
+    ----------
+    ax : matplotlib.axes.Axes
+        The panel.
+    x, y : array_like, shape (n,)
+        Positions.
+    brightness : array_like, shape (n,)
+        0 (dark) to 1 (bright).
+    size : float
+        Area of a point, in units of `point_size`.
+    """
+    order = np.argsort(brightness, kind="stable")
+    points = ax.scatter(
+        x[order],
+        y[order],
+        c=brightness[order],
+        s=size * point_size(len(x)),
+        cmap=DENSITY_MAP,
+        vmin=0.0,
+        vmax=1.0,
+        linewidths=0,
+        rasterized=len(x) > RASTER_ABOVE,
+        zorder=2,
+    )
+    points.set_in_layout(False)  # inside the frame: nothing to measure
 
 
 def decimals(error):

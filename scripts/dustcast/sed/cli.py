@@ -53,6 +53,7 @@ def fit(options):
         options=FitOptions(
             method=options.method, tolerance=options.tolerance, threads=options.threads
         ),
+        marginals=options.marginals,
         progress=Bar if sys.stdout.isatty() else _lines,
         **folders,
     )
@@ -153,6 +154,10 @@ def _parser():
     )  # fmt: skip
     one.add_argument("--filters", type=Path, help="folder of CIGALE's curves")
     one.add_argument("--method", choices=("pruned", "screen", "brute"), default="pruned")
+    one.add_argument(
+        "--marginals", nargs="+", default=[], metavar="PARAMETER",
+        help="parameters whose whole posterior is wanted, such as dust.umin",
+    )  # fmt: skip
     one.add_argument("--tolerance", type=float, default=50.0, help="of pruned; default: 50")
     return parser
 

@@ -23,7 +23,7 @@ KEYS = ("id", "galaxy", "scale")
 CHUNK_ROWS = 2048
 
 
-def fit_table(photometry, grid, bands, options=None, *, logs=(), progress=None):
+def fit_table(photometry, grid, bands, options=None, *, logs=(), marginals=(), progress=None):
     """Fit every row of a photometry table.
 
     Parameters
@@ -40,6 +40,9 @@ def fit_table(photometry, grid, bands, options=None, *, logs=(), progress=None):
     logs : sequence of str
         Quantities of which mean and standard deviation of log10 are wanted too: columns
         ``bayes.<quantity>_log`` and ``bayes.<quantity>_log_err``.
+    marginals : sequence of str
+        Parameters of the grid whose whole posterior is wanted: a column
+        ``pdf.<parameter>=<value>`` with the probability of each of its values.
     progress : callable, optional
         Called as ``progress(done, total)``.
 
@@ -56,16 +59,28 @@ def fit_table(photometry, grid, bands, options=None, *, logs=(), progress=None):
     Raises
     ------
     DataError
-        If a band is missing from the table or the grid, ids repeat, or a value is infinite.
+        If a band is missing from the table or the grid, ids repeat, a value is infinite, or a
+        parameter is unknown.
     """
     photometry = _with_columns(photometry, bands)
     _check(photometry, grid, bands)
     _check_ids(photometry["id"])
-    prepared = engine.prepare(grid, options, want_log=logs)
+    prepared = _prepare(grid, options, logs, marginals)
     return _fit(photometry, prepared, bands, progress)
 
 
-def fit_file(photometry, output, grid, bands, options=None, *, logs=(), meta=None, progress=None):
+def fit_file(
+    photometry,
+    output,
+    grid,
+    bands,
+    options=None,
+    *,
+    logs=(),
+    marginals=(),
+    meta=None,
+    progress=None,
+):
     """Fit a photometry table of any length from file to file, a chunk of rows at a time.
 
     Finished chunks are kept in a folder beside the output, whose name holds a hash of all that
@@ -78,7 +93,7 @@ def fit_file(photometry, output, grid, bands, options=None, *, logs=(), meta=Non
     photometry, output : str or Path
         Parquet tables, in and out; their columns are those of `fit_table`. If the output is
         already there and was made of the same, nothing is done.
-    grid, bands, options, logs
+    grid, bands, options, logs, marginals
         See `fit_table`.
     meta : dict, optional
         Provenance for the output.
@@ -100,7 +115,7 @@ def fit_file(photometry, output, grid, bands, options=None, *, logs=(), meta=Non
         chunks += 1
     _check_ids(ids)
 
-    key = _key(photometry, grid, bands, options, logs)
+    key = _key(photometry, grid, bands, options, [*logs, *marginals])
     if output.is_file() and next(read_parts(output, 1)).meta.get("fit") == key:
         return
     folder = output.with_name(f".{output.name}.{key}.chunks")
@@ -112,7 +127,7 @@ def fit_file(photometry, output, grid, bands, options=None, *, logs=(), meta=Non
     total = sum(min(CHUNK_ROWS, len(ids) - number * CHUNK_ROWS) for number in waiting)
     if len(waiting) < chunks:
         print(f"continuing: {len(ids) - total} of {len(ids)} rows were fitted before", flush=True)
-    prepared = engine.prepare(grid, options, want_log=logs) if waiting else None
+    prepared = _prepare(grid, options, logs, marginals) if waiting else None
     before = 0
     for number, part in enumerate(read_parts(photometry, CHUNK_ROWS)):
         if number not in waiting:
@@ -135,6 +150,17 @@ def fit_file(photometry, output, grid, bands, options=None, *, logs=(), meta=Non
         whole["reason"] = "; ".join({part["reason"]: None for part in metas})
     write_parts(output, map(read_table, paths), meta=whole)
     shutil.rmtree(folder)
+
+
+def _prepare(grid, options, logs, marginals):
+    """Return the engine made ready for a grid."""
+    known = [*grid.stellar_parameters, *grid.dust_parameters]
+    for name in marginals:
+        if name not in known:
+            raise DataError(
+                f"the grid has no parameter {name} to give the posterior of: use {', '.join(known)}"
+            )
+    return engine.prepare(grid, options, want_log=logs, want_marginals=marginals)
 
 
 def _fit(photometry, prepared, bands, progress):
@@ -170,6 +196,8 @@ def _fit(photometry, prepared, bands, progress):
         columns[f"best.{band}"] = best_flux[:, index]
         for name in (f"bayes.{band}", f"bayes.{band}_err", f"best.{band}"):
             units[name] = "mJy"
+    for name, (values, probability) in result.marginals.items():
+        columns |= {f"pdf.{name}={v:g}": probability[:, k] for k, v in enumerate(values)}
     columns["best.chi_square"] = result.chi2
     columns["best.reduced_chi_square"] = result.reduced_chi2
     columns["n_bands"] = result.n_bands
@@ -257,7 +285,7 @@ def _check_ids(ids):
         )
 
 
-def _key(photometry, grid, bands, options, logs):
+def _key(photometry, grid, bands, options, asked):
     """Return a hash of all that a fit of a file depends on."""
     digest = hashlib.sha256()
     with open(photometry, "rb") as handle:
@@ -274,7 +302,7 @@ def _key(photometry, grid, bands, options, logs):
         grid.meta,
         list(bands),
         settings,
-        list(logs),
+        asked,
         CHUNK_ROWS,
         code_hash("sed"),
         versions("numpy", "scipy", "numba", "pyarrow"),

@@ -36,7 +36,16 @@ SCREEN_COLUMNS = {
 }
 
 
-def run(configuration, output, *, options=None, filters=None, themis=None, progress=None):
+def run(
+    configuration,
+    output,
+    *,
+    options=None,
+    filters=None,
+    themis=None,
+    marginals=(),
+    progress=None,
+):
     """Do what a pcigale.ini asks for.
 
     Writes ``results`` and ``observations``, with the mock analysis ``results_mock`` and
@@ -54,6 +63,9 @@ def run(configuration, output, *, options=None, filters=None, themis=None, progr
         Method, tolerance and threads; the configuration sets the rest.
     filters, themis : str or Path, optional
         Folders of CIGALE's transmission curves and of the THEMIS tables.
+    marginals : sequence of str
+        Parameters of the grid whose whole posterior is a set of columns
+        ``pdf.<parameter>=<value>`` of the results.
     progress : callable, optional
         Returns a counter (called as ``counter(done, total)``) for a number of SEDs and a label.
 
@@ -77,7 +89,7 @@ def run(configuration, output, *, options=None, filters=None, themis=None, progr
     if configuration.save_best_sed:
         _check_best_models(configuration.spec)
     work = output / ".dustcast"
-    analyse = _Analysis(configuration, options, filters, themis, progress)
+    analyse = _Analysis(configuration, options, filters, themis, marginals, progress)
     fits = analyse(table, work / "fits", "SEDs fitted")
     observed = with_additional_error(table, configuration.names, options.additional_error)
     write_results(output / "observations", observations_table(observed, configuration))
@@ -131,9 +143,10 @@ def _observations(configuration):
 class _Analysis:
     """Fits of tables of observations, each redshift with the grid of its own."""
 
-    def __init__(self, configuration, options, filters, themis, progress):
+    def __init__(self, configuration, options, filters, themis, marginals, progress):
         self.configuration, self.options = configuration, options
-        self.filters, self.themis, self.progress = filters, themis, progress
+        self.filters, self.themis = filters, themis
+        self.marginals, self.progress = marginals, progress
 
     def __call__(self, table, folder, label):
         """Return the fits of a table as `fit_table` gives them, of all redshifts together."""
@@ -153,7 +166,15 @@ class _Analysis:
             paths = [folder / f"{kind}_{redshift:g}.parquet" for kind in ("photometry", "fits")]
             write_table(paths[0], _photometry(rows, bands))
             counter = self.progress(rows.n_rows, label) if self.progress else None
-            fit_file(*paths, grid, bands, self.options, logs=logs, progress=counter)
+            fit_file(
+                *paths,
+                grid,
+                bands,
+                self.options,
+                logs=logs,
+                marginals=self.marginals,
+                progress=counter,
+            )
             parts.append(read_table(paths[1]))
         return _together(parts)
 
@@ -194,7 +215,11 @@ def _fitted_distance(rows):
 
 def _together(parts):
     """Return the fits of several redshifts as one table."""
-    columns = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    # The posterior of an age that a redshift's grid lacks is 0.
+    columns = {
+        name: np.concatenate([part.get(name, np.zeros(part.n_rows)) for part in parts])
+        for name in dict.fromkeys(name for part in parts for name in part)
+    }
     exclusions = [row for part in parts for row in part.meta["exclusions"]]
     meta = parts[0].meta | {"exclusions": exclusions}
     return Table(columns, units=parts[0].units, meta=meta)
@@ -357,7 +382,8 @@ def results_table(table, fits, configuration):
     -------
     Table
         id; ``bayes.<variable>`` and ``_err`` sorted by name; ``best.chi_square``,
-        ``best.reduced_chi_square``; ``best.<quantity>`` and ``best.<band>``.
+        ``best.reduced_chi_square``; ``best.<quantity>`` and ``best.<band>``;
+        ``pdf.<parameter>=<value>`` if the fits have them.
     """
     names = {**{band: band for band in configuration.fluxes}, **configuration.names}
     own = dict.fromkeys(f"best.{band}" for band in names)
@@ -396,6 +422,9 @@ def results_table(table, fits, configuration):
             add(best[name], name)
     for band, name in names.items():
         add(f"best.{band}", f"best.{name}")
+    for name in fits:
+        if name.startswith("pdf."):
+            add(name, name)
     return Table(columns, units=units, meta=fits.meta)
 
 

@@ -82,6 +82,12 @@ global: venv ## integrated photometry of the DustPedia galaxies: catalogues, fit
 	$(SNAKEMAKE) --configfile config/global.yaml --report results/global/report.html
 	@echo 'The report is "$(CURDIR)/results/global/report.html": open it in a browser.'
 
+.PHONY: new-galaxy
+new-galaxy: venv ## a commented configuration for dust maps of one galaxy: make new-galaxy NAME=NGC628
+	@if [ -z "$(NAME)" ]; then \
+	  echo "dustcast: say which galaxy: make new-galaxy NAME=NGC628" >&2; exit 2; fi
+	@$(PY) scripts/new_galaxy.py "$(NAME)"
+
 .PHONY: resume
 resume: venv ## continue a run that was killed: make resume CONFIG=config/demo.yaml
 	@if [ -z "$(CONFIG)" ]; then \

@@ -25,6 +25,7 @@ include: "rules/images.smk"
 include: "rules/mock.smk"
 include: "rules/sed.smk"
 include: "rules/learning.smk"
+include: "rules/maps.smk"
 include: "rules/figures.smk"
 include: "rules/paper.smk"
 

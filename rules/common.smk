@@ -2,7 +2,7 @@
 sys.path.insert(0, str(Path(workflow.basedir) / "scripts"))
 
 from dustcast import config as configuration
-from dustcast import experiments, population, sample
+from dustcast import checks, experiments, population, sample
 from dustcast.bands import bands_of
 from dustcast.provenance import code_hash, config_hash
 from dustcast.tables import DataError, read_csv
@@ -18,6 +18,10 @@ try:
     GALAXIES = [] if MISSING_CATALOGUES else sample.read_galaxies(config)
     PLAN = sample.plan(config, GALAXIES)
     BANDS = configuration.run_bands(config)
+    for path in workflow.configfiles:
+        configuration.check_twice(path)
+    if config["survey"]["source"] == "local":
+        checks.check_maps(config, GALAXIES, PLAN)
 except DataError as fault:
     raise WorkflowError(f"dustcast: {fault}") from None
 
@@ -304,11 +308,16 @@ def experiment_features(wildcards):
 
 
 def feature_input(wildcards):
-    """Return what a table of features is made of: photometry, the short fit and the targets."""
-    settings = FEATURE_VARIANTS[wildcards.variant]
+    """Return what a table of features is made of."""
+    return made_of(wildcards.variant, wildcards.scale)
+
+
+def made_of(variant, scale):
+    """Return what features are made of: photometry, the short fit and the targets."""
+    settings = FEATURE_VARIANTS[variant]
     files = {
-        "photometry": tables_at(wildcards.scale, "photometry/{sample}"),
-        "short": tables_at(wildcards.scale, f"sed/{{sample}}/{settings['short']}"),
+        "photometry": tables_at(scale, "photometry/{sample}"),
+        "short": tables_at(scale, f"sed/{{sample}}/{settings['short']}"),
     }
     if settings["dropout"]:
         files["photometry"].append(f"{RESULTS}/photometry/dropout.parquet")
@@ -316,9 +325,7 @@ def feature_input(wildcards):
     if settings["truth"] == experiments.OFFICIAL:
         files["truth"] = downloaded("official")
     else:
-        files["full"] = tables_at(
-            wildcards.scale, f"sed/{{sample}}/{settings['truth']}"
-        )
+        files["full"] = tables_at(scale, f"sed/{{sample}}/{settings['truth']}")
     return files
 
 
@@ -326,11 +333,11 @@ def feature_input(wildcards):
 DROPOUTS = [name for name, settings in EXPERIMENTS.items() if settings["dropout"]]
 
 
-def model_folders(experiment):
-    """Return the folders of all models of an experiment."""
+def model_folders(experiment, regressor=None):
+    """Return the folders of the models of an experiment, all or those of one regressor."""
     return expand(
         f"{RESULTS}/models/{experiment}/{{regressor}}/{{target}}/fold{{fold}}",
-        regressor=EXPERIMENTS[experiment]["regressors"],
+        regressor=regressor or EXPERIMENTS[experiment]["regressors"],
         target=TARGETS,
         fold=FOLDS,
     )
@@ -389,6 +396,51 @@ def number_input(wildcards):
     if TOLD["scale"] in SCALES:
         found["told"] = [f"{RESULTS}/metrics/told_{TOLD['instead']}.csv"]
     return found
+
+
+def shipped_input(wildcards):
+    """Return what the errors of sums are measured on: short fits and what is true of them."""
+    settings = EXPERIMENTS[wildcards.experiment]
+    scales = settings["selection"].get("scales", SCALES)
+    parts = [made_of(settings["features"], scale) for scale in scales]
+    files = {"short": [path for part in parts for path in part["short"]]}
+    if "truth" in parts[0]:
+        return files | {"truth": parts[0]["truth"]}
+    return files | {"full": [path for part in parts for path in part["full"]]}
+
+
+def shipped_settings(experiment):
+    """Return what a model that leaves the run says of its inputs."""
+    settings = EXPERIMENTS[experiment]
+    return {
+        "name": f"{config['run']}/{experiment}",
+        "description": settings["description"],
+        "bands": configuration.fit_bands(config, settings["short"]),
+        "scales": settings["selection"].get("scales", SCALES),
+        "selection": settings["selection"],
+    } | {key: settings[key] for key in ("reference", "w1")}
+
+
+# Maps: the model that predicts pixels, and what is written of each galaxy and scale.
+MAP_PRODUCTS = [*TARGETS, "dust_mass", "dust_luminosity"]
+
+
+def map_model(wildcards):
+    """Return the folder of the model that predicts pixels; refuse one that cannot."""
+    try:
+        checks.check_model(config)
+    except DataError as fault:
+        raise WorkflowError(f"dustcast: {fault}") from None
+    return config["maps"]["model"]
+
+
+def true_pixels(wildcards):
+    """Return the full fit of pixels whose far-infrared images make it a truth."""
+    row = PIXELS.get(f"{wildcards.galaxy}/{wildcards.scale}")
+    seen = set(bands_with_images(wildcards.galaxy)) & set(row["bands_full"].split(";"))
+    if not seen & set(bands_of("target")):
+        return {}
+    return {"full": f"{RESULTS}/sed/{wildcards.galaxy}/{wildcards.scale}/full.parquet"}
 
 
 def caption(name):

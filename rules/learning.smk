@@ -236,3 +236,36 @@ rule collect_seeds:
         "Averaging {wildcards.experiment} over the seeds of the folds"
     script:
         "../scripts/collect_seeds.py"
+
+
+# What leaves the run: the models of an experiment's first regressor, and one of all its galaxies.
+rule ship_model:
+    input:
+        unpack(shipped_input),
+        features=experiment_features,
+        folds=f"{RESULTS}/folds.csv",
+        predictions=f"{RESULTS}/predictions/{{experiment}}.parquet",
+        models=lambda wildcards: model_folders(
+            wildcards.experiment, EXPERIMENTS[wildcards.experiment]["regressors"][0]
+        ),
+        split="config/sigma_split.csv",
+    output:
+        directory(f"{RESULTS}/shipped/{{experiment}}"),
+    log:
+        log_of("ship_model/{experiment}"),
+    benchmark:
+        benchmark_of("ship_model/{experiment}")
+    conda:
+        "../envs/learning.yaml"
+    resources:
+        mem_mb=4000,
+    params:
+        code=code_hash("learning"),
+        settings=lambda wildcards: shipped_settings(wildcards.experiment),
+        regressor=lambda wildcards: EXPERIMENTS[wildcards.experiment]["regressors"][0],
+        dropout=lambda wildcards: EXPERIMENTS[wildcards.experiment]["dropout"],
+        n_bootstrap=config["learning"]["n_bootstrap"],
+    message:
+        "Writing the model of {wildcards.experiment} that predicts any galaxy"
+    script:
+        "../scripts/ship_model.py"

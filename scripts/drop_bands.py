@@ -12,6 +12,7 @@ if __name__ == "__main__":
             snakemake.params.bands,
             settings["subsets"],
             n_random=settings["n_random"],
+            every=settings["every"],
             seed=snakemake.params.seed,
         )
         write_table(snakemake.output[0], photometry, meta=origin)

@@ -54,6 +54,9 @@ def complete(config):
     _check_survey(filled)
     if filled["sed"]["marginals"] and filled["sed"]["engine"] == "pcigale":
         raise DataError("sed.marginals needs sed.engine dustcast: pcigale gives no posteriors")
+    filled["scales"] = [
+        best_scale(filled) if scale == "best" else scale for scale in filled["scales"]
+    ]
     for name, fit in filled["sed"]["fits"].items():
         check_bands(fit.get("leave_out", []), f"sed.fits.{name}.leave_out")
         if not fit_bands(filled, name):
@@ -78,6 +81,42 @@ def _check_survey(config):
         without = [band for band in images if band not in image_bands(band_table())]
         if without:
             raise DataError(f"survey.images.{galaxy}: {without[0]} has no pixel size in bands.csv")
+
+
+def best_scale(config):
+    """Return the finest scale at which all input images of the run's own galaxies take part."""
+    known = band_table()
+    widths = [
+        known[band].fwhm_arcsec
+        for images in config["survey"]["images"].values()
+        for band in images
+        if known[band].role == "input"
+    ]
+    if not widths:
+        raise DataError(
+            "scales names best, the PSF of the widest input image, but survey.images has none: "
+            "name a scale such as 18arcsec"
+        )
+    return f"{max(widths):g}arcsec"
+
+
+def check_twice(path):
+    """Raise `DataError` if a mapping of a YAML file has a key twice, of which YAML keeps one."""
+    import yaml
+
+    def walk(node, where):
+        for key, value in node.value if isinstance(node, yaml.MappingNode) else ():
+            name = f"{where}{key.value}"
+            if name in seen:
+                raise DataError(
+                    f"{path} has {name} twice (line {key.start_mark.line + 1}): keep one"
+                )
+            seen.add(name)
+            walk(value, f"{name}.")
+
+    seen = set()
+    with open(path, encoding="utf-8") as file:
+        walk(yaml.compose(file), "")
 
 
 def _check_images(config):

@@ -181,7 +181,7 @@ def catalogues(config):
         return []
     listed = [config["sample"]["listed_in"]] if config["sample"]["listed_in"] else []
     if source == "local" and not listed:
-        by_hand = rows_by_hand(config["sample"]["by_hand"])
+        by_hand = rows_by_hand(config["sample"]["by_hand"]) | own_rows(config)
         wanted = config["sample"]["galaxies"] or list(config["survey"]["images"])
         if all(_is_whole(by_hand.get(name, {})) for name in wanted):
             return []
@@ -224,6 +224,7 @@ def read_galaxies(config):
         known = {galaxy.galaxy: galaxy for galaxy in catalogue}
         taking_part = list(known)
         known = with_hand(known, rows_by_hand(sample["by_hand"]), sample["by_hand"])
+        known = with_hand(known, own_rows(config), "sample.own")
         if sample["listed_in"]:
             listed = _listed(find_file(config, sample["listed_in"]) or sample["listed_in"])
             taking_part = [name for name in taking_part if name in listed]
@@ -289,6 +290,29 @@ def rows_by_hand(path):
         if not values["source"]:
             raise DataError(f"{path}: {name} has no source: say where its numbers come from")
         found[name] = values
+    return found
+
+
+def own_rows(config):
+    """Return the galaxies that the configuration itself describes, as `rows_by_hand` does.
+
+    Raises
+    ------
+    DataError
+        If a name cannot name a galaxy, or a size is missing or given twice.
+    """
+    found = {}
+    for name, values in config["sample"]["own"].items():
+        where = f"sample.own.{name}"
+        check_galaxy_name(name, "sample.own")
+        given = dict(values)
+        if ("radius_arcsec" in given) == ("d25_arcsec" in given):
+            raise DataError(
+                f"{where}: give its size as d25_arcsec or as radius_arcsec, one of them"
+            )
+        if "radius_arcsec" in given:
+            given["d25_arcsec"] = 2 * given.pop("radius_arcsec")
+        found[name] = {"axis_ratio": 1.0, "pa": 0.0, "source": "configuration"} | given
     return found
 
 

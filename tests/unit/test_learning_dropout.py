@@ -30,7 +30,7 @@ def photometry():
 
 
 def test_a_named_subset_keeps_its_bands_and_no_others(photometry):
-    found = dropout.drop_bands(photometry, BANDS, {"w1": ["WISE_3.4"]}, n_random=0, seed=0)
+    found = dropout.drop_bands(photometry, BANDS, {"w1": ["WISE_3.4"]}, n_random=0, every=1, seed=0)
     # The galaxies without that band have no row.
     np.testing.assert_array_equal(found["galaxy"], photometry["galaxy"][2:])
     assert found["id"][0] == "g2/global/w1"
@@ -42,7 +42,7 @@ def test_a_named_subset_keeps_its_bands_and_no_others(photometry):
 
 
 def test_random_subsets_never_gain_a_band_and_never_lose_all(photometry):
-    found = dropout.drop_bands(photometry, BANDS, {}, n_random=3, seed=7)
+    found = dropout.drop_bands(photometry, BANDS, {}, n_random=3, every=1, seed=7)
     assert found.n_rows == 3 * photometry.n_rows
     before = np.tile(np.array([np.isfinite(photometry[band]) for band in BANDS]).T, (3, 1))
     kept = np.array([np.isfinite(found[band]) for band in BANDS]).T
@@ -60,14 +60,15 @@ def test_random_subsets_never_gain_a_band_and_never_lose_all(photometry):
 
 def test_random_subsets_depend_on_the_seed_alone(photometry):
     first, again, other = (
-        dropout.drop_bands(photometry, BANDS, {}, n_random=1, seed=seed) for seed in (3, 3, 4)
+        dropout.drop_bands(photometry, BANDS, {}, n_random=1, every=1, seed=seed)
+        for seed in (3, 3, 4)
     )
     np.testing.assert_array_equal(first["WISE_12"], again["WISE_12"])
     assert not np.array_equal(first["WISE_12"], other["WISE_12"], equal_nan=True)
 
 
 def test_the_share_of_bands_kept_is_that_of_the_definition(photometry):
-    found = dropout.drop_bands(photometry, BANDS, {}, n_random=20, seed=0)
+    found = dropout.drop_bands(photometry, BANDS, {}, n_random=20, every=1, seed=0)
     # A band stays with probability q: mean of a uniform draw from KEPT.
     share = np.mean(np.isfinite(found["SDSS_g"][found["galaxy"] != "g0"]))
     assert share == pytest.approx(np.mean(dropout.KEPT), abs=0.03)
@@ -102,3 +103,13 @@ def test_metrics_by_subset():
         # Each galaxy counts the same where subsets are pooled: (7 + 5) / 2.
         {"observed": 1, "w1": 2, "random": np.sqrt(12.5), "all": np.sqrt((7 + 5) / 2)}
     )
+
+
+def test_every_third_galaxy_has_the_subsets_that_it_has_among_all(photometry):
+    whole, thinned = (
+        dropout.drop_bands(photometry, BANDS, {}, n_random=2, every=every, seed=7)
+        for every in (1, 3)
+    )
+    chosen = np.isin(whole["galaxy"], photometry["galaxy"][::3])
+    assert thinned["id"].tolist() == whole["id"][chosen].tolist()
+    np.testing.assert_array_equal(thinned["WISE_12"], whole["WISE_12"][chosen])

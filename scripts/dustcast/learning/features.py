@@ -17,6 +17,7 @@ from dustcast.units import (
     MJY_SR_PER_MJY_ARCSEC2,
     MJY_W_M2_HZ,
     PARSEC_M,
+    SOLAR_LUMINOSITY_W,
     SOLAR_MASS_KG,
 )
 
@@ -126,13 +127,31 @@ def official_truth(path):
     Parameters
     ----------
     path : str or Path
+        See `official_fit`.
+
+    Returns
+    -------
+    Table
+        id (``{galaxy}/global``), sLd, sMd (dex), Td (K), and ``_err`` as in `targets_from_fit`.
+    """
+    fit = official_fit(path)
+    targets = targets_from_fit(fit)
+    return Table({"id": fit["id"]} | dict(targets), units=targets.units)
+
+
+def official_fit(path):
+    """Read DustPedia's official CIGALE results under the names and units of a fit.
+
+    Parameters
+    ----------
+    path : str or Path
         dustpedia_cigale_results_final_version.csv (Nersesian et al. 2019), in solar units; its
         Lbolo is the unattenuated stellar luminosity.
 
     Returns
     -------
     Table
-        id (``{galaxy}/global``), sLd, sMd (dex), Td (K), and ``_err`` as in `targets_from_fit`.
+        id (``{galaxy}/global``) and what `targets_from_fit` reads, with errors.
 
     Raises
     ------
@@ -155,12 +174,16 @@ def official_truth(path):
             if values.dtype.kind not in "if":
                 raise DataError(f"{path}: the column {header} holds what is not a number")
             columns[ours + end] = values.astype(float)
-    # The targets are ratios; only the mass of the dust is in another unit than a fit's.
-    columns["bayes.dust.mass"] = columns["bayes.dust.mass"] * SOLAR_MASS_KG
-    columns["bayes.dust.mass_err"] = columns["bayes.dust.mass_err"] * SOLAR_MASS_KG
-    targets = targets_from_fit(Table(columns))
+    units = {
+        "bayes.dust.luminosity": SOLAR_LUMINOSITY_W,
+        "bayes.stellar.lum": SOLAR_LUMINOSITY_W,
+        "bayes.dust.mass": SOLAR_MASS_KG,
+    }
+    for name, unit in units.items():
+        for end in ("", "_err"):
+            columns[name + end] = columns[name + end] * unit
     sample_id = np.array([f"{name}/global" for name in table["id"]], dtype=object)
-    return Table({"id": sample_id} | dict(targets), units=targets.units)
+    return Table({"id": sample_id} | columns)
 
 
 def _official_header(table, name, path):

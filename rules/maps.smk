@@ -1,0 +1,95 @@
+# Predictions of pixels written back onto the sky.
+
+
+rule predict_pixels:
+    input:
+        unpack(true_pixels),
+        photometry=f"{RESULTS}/photometry/{{galaxy}}/{{scale}}.parquet",
+        short=f"{RESULTS}/sed/{{galaxy}}/{{scale}}/short.parquet",
+        model=map_model,
+    output:
+        f"{RESULTS}/maps/{{galaxy}}/{{scale}}/predictions.parquet",
+    log:
+        log_of("predict_pixels/{galaxy}_{scale}"),
+    benchmark:
+        benchmark_of("predict_pixels/{galaxy}_{scale}")
+    conda:
+        "../envs/learning.yaml"
+    resources:
+        mem_mb=4000,
+    params:
+        code=code_hash("learning"),
+    message:
+        "Predicting the pixels of {wildcards.galaxy} at {wildcards.scale}"
+    script:
+        "../scripts/predict_pixels.py"
+
+
+rule predict_map:
+    input:
+        predictions=f"{RESULTS}/maps/{{galaxy}}/{{scale}}/predictions.parquet",
+        photometry=f"{RESULTS}/photometry/{{galaxy}}/{{scale}}.parquet",
+        short=f"{RESULTS}/sed/{{galaxy}}/{{scale}}/short.parquet",
+        cube=f"{RESULTS}/cubes/{{galaxy}}/{{scale}}.fits",
+        galaxies=f"{RESULTS}/sample/galaxies.csv",
+        model=map_model,
+    output:
+        **{
+            product: f"{RESULTS}/maps/{{galaxy}}/{{scale}}/{product}.fits"
+            for product in MAP_PRODUCTS
+        },
+        totals=f"{RESULTS}/maps/{{galaxy}}/{{scale}}/totals.csv",
+    log:
+        log_of("predict_map/{galaxy}_{scale}"),
+    benchmark:
+        benchmark_of("predict_map/{galaxy}_{scale}")
+    conda:
+        "../envs/maps.yaml"
+    params:
+        code=code_hash("maps"),
+        deproject=config["maps"]["deproject"],
+    message:
+        "Writing the dust maps of {wildcards.galaxy} at {wildcards.scale}"
+    script:
+        "../scripts/predict_map.py"
+
+
+rule dust_maps:
+    input:
+        **{
+            product: f"{RESULTS}/maps/{{galaxy}}/{{scale}}/{product}.fits"
+            for product in MAP_PRODUCTS
+        },
+        totals=f"{RESULTS}/maps/{{galaxy}}/{{scale}}/totals.csv",
+        cube=f"{RESULTS}/cubes/{{galaxy}}/{{scale}}.fits",
+    output:
+        report(
+            f"{RESULTS}/figures/dust_maps/{{galaxy}}_{{scale}}.png",
+            caption=caption("dust_maps"),
+            category="Maps",
+            labels={"figure": "dust maps", "galaxy": "{galaxy}", "scale": "{scale}"},
+        ),
+    log:
+        log_of("dust_maps/{galaxy}_{scale}"),
+    benchmark:
+        benchmark_of("dust_maps/{galaxy}_{scale}")
+    conda:
+        "../envs/figures.yaml"
+    params:
+        code=code_hash("figures"),
+    message:
+        "Figure: dust maps of {wildcards.galaxy} at {wildcards.scale}"
+    script:
+        "../scripts/dust_maps.py"
+
+
+rule maps:
+    input:
+        [
+            f"{RESULTS}/maps/{name}/{product}.fits"
+            for name in PIXELS
+            for product in MAP_PRODUCTS
+        ],
+        [f"{RESULTS}/figures/dust_maps/{name.replace('/', '_')}.png" for name in PIXELS],
+    message:
+        "Dust maps are in {RESULTS}/maps, their pages in {RESULTS}/figures/dust_maps"

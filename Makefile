@@ -88,6 +88,10 @@ new-galaxy: venv ## a commented configuration for dust maps of one galaxy: make 
 	  echo "dustcast: say which galaxy: make new-galaxy NAME=NGC628" >&2; exit 2; fi
 	@$(PY) scripts/new_galaxy.py "$(NAME)"
 
+.PHONY: paper-mock
+paper-mock: venv ## every figure, table and experiment of the paper on simulated galaxies
+	$(SNAKEMAKE) paper --configfile config/paper_mock.yaml --cores $(CORES) $(ARGS)
+
 .PHONY: resume
 resume: venv ## continue a run that was killed: make resume CONFIG=config/demo.yaml
 	@if [ -z "$(CONFIG)" ]; then \

@@ -316,6 +316,7 @@ def made_of(variant, scale):
     """Return what features are made of: photometry, the short fit and the targets."""
     settings = FEATURE_VARIANTS[variant]
     files = {
+        "galaxies": f"{RESULTS}/sample/galaxies.csv",
         "photometry": tables_at(scale, "photometry/{sample}"),
         "short": tables_at(scale, f"sed/{{sample}}/{settings['short']}"),
     }
@@ -375,6 +376,8 @@ def told_input(wildcards):
     }
 
 
+# Experiments whose models stay: maps and figures use them.
+KEPT = [name for name, settings in EXPERIMENTS.items() if settings["keep_models"]]
 # Experiments of which each sample is one view of a galaxy.
 RESOLVED = [name for name in EXPERIMENTS if name not in DROPOUTS]
 

@@ -84,6 +84,8 @@ rule train:
         log_of("train/{experiment}_{regressor}_{target}"),
     benchmark:
         benchmark_of("train/{experiment}_{regressor}_{target}")
+    wildcard_constraints:
+        experiment="|".join(map(re.escape, KEPT)) or "(?!)",
     conda:
         "../envs/learning.yaml"
     resources:
@@ -99,6 +101,28 @@ rule train:
         "Training {wildcards.regressor} for {wildcards.target} ({wildcards.experiment})"
     script:
         "../scripts/train.py"
+
+
+# Predictions are what remains of other experiments.
+use rule train as train_experiment with:
+    output:
+        temp(
+            directory(
+                expand(
+                    f"{RESULTS}/models/{{{{experiment}}}}/{{{{regressor}}}}/{{{{target}}}}/fold{{fold}}",
+                    fold=FOLDS,
+                )
+            )
+        ),
+    log:
+        log_of("train_experiment/{experiment}_{regressor}_{target}"),
+    benchmark:
+        benchmark_of("train_experiment/{experiment}_{regressor}_{target}")
+    wildcard_constraints:
+        experiment="|".join(
+            re.escape(name) for name in EXPERIMENTS if name not in KEPT
+        )
+        or "(?!)",
 
 
 rule predict_folds:

@@ -436,6 +436,37 @@ rule paper_numbers:
         "../scripts/paper_numbers.py"
 
 
+rule compare_experiments:
+    input:
+        experiments=expand(
+            f"{RESULTS}/predictions/{{experiment}}.parquet", experiment=RESOLVED
+        ),
+        fiducial=f"{RESULTS}/predictions/{FIGURE_EXPERIMENT}.parquet",
+    output:
+        report(
+            f"{RESULTS}/tables/experiments.csv",
+            caption=caption("experiments"),
+            category="Paper",
+            labels={"figure": "", "shows": "experiments beside the fiducial"},
+        ),
+    log:
+        log_of("compare_experiments"),
+    benchmark:
+        benchmark_of("compare_experiments")
+    conda:
+        "../envs/learning.yaml"
+    params:
+        code=code_hash("learning"),
+        experiments=RESOLVED,
+        regressor=FIGURE_REGRESSOR,
+        n_bootstrap=config["learning"]["n_bootstrap"],
+        seed=config["learning"]["seed"],
+    message:
+        "Table: experiments beside the fiducial"
+    script:
+        "../scripts/compare_experiments.py"
+
+
 PAPER_FIGURES = [
     *(f"fig{number}" for number in range(1, 10)),
     *(f"figA{number}" for number in range(1, 5)),
@@ -446,6 +477,7 @@ rule paper:
     input:
         expand(f"{RESULTS}/figures/paper/{{figure}}.png", figure=PAPER_FIGURES),
         rules.paper_numbers.output,
+        rules.compare_experiments.output,
         expand(
             f"{RESULTS}/metrics/{{experiment}}_split_summary.csv", experiment=RESOLVED
         ),

@@ -2,7 +2,7 @@
 
 from dustcast.bridge import run
 from dustcast.learning.dropout import repeat_truth
-from dustcast.learning.features import build_features, official_truth
+from dustcast.learning.features import add_context, build_features, official_truth
 from dustcast.tables import read_table, stack_tables, write_table
 
 if __name__ == "__main__":
@@ -24,5 +24,6 @@ if __name__ == "__main__":
             truth=repeat_truth(official_truth(official[0]), ids) if official else None,
             max_reduced_chi2=snakemake.params.max_reduced_chi2,
         )
+        add_context(features, photometry, read_table(snakemake.input.galaxies))
         features.meta["exclusions"] = features.exclusion_rows(snakemake.wildcards.scale)
         write_table(snakemake.output[0], features, meta=origin)

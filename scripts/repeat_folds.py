@@ -27,7 +27,13 @@ if __name__ == "__main__":
             settings = experiment["settings"].get(regressor, {})
             parts.append(
                 cross_validate(
-                    features, folds, regressor, settings=settings, seed=seed, feature_names=inputs
+                    features,
+                    folds,
+                    regressor,
+                    settings=settings,
+                    seed=seed,
+                    feature_names=inputs,
+                    training=experiment["training"],
                 )
             )
             count()

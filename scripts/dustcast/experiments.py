@@ -13,11 +13,25 @@ from dustcast.tables import DataError
 OFFICIAL = "official"
 # Keys of an experiment that change the table of features, and those that choose from it.
 FEATURE_KEYS = ("short", "truth", "reference", "w1", "dropout")
-SELECTION_KEYS = ("drop_bands", "observed", "flux_errors", "scales", "log_scale")
-OTHER_KEYS = ("description", "regressors", "fold_seeds", "settings")
+SELECTION_KEYS = (
+    *("drop_bands", "observed", "flux_errors", "scales", "log_scale"),
+    *("radius", "hubble_stage", "neighbours", "shared"),
+)
+TRAINING_KEYS = ("train_scales", "leave_out", "train_share", "max_rows")
+OTHER_KEYS = ("description", "regressors", "fold_seeds", "settings", "keep_models")
+FIDUCIAL = "fiducial"
+# Value of leave_out: the galaxies of figures.highlight.
+HIGHLIGHTED = "highlighted"
+FORESTS = ("random_forest", "extra_trees")
 W1_KINDS = ("surface_brightness", "luminosity")
-LISTS = {"drop_bands": str, "scales": str, "regressors": str, "fold_seeds": int}
-SWITCHES = ("observed", "flux_errors", "log_scale", "dropout")
+LISTS = {
+    **{"drop_bands": str, "scales": str, "shared": str, "train_scales": str},
+    **{"leave_out": str, "regressors": str, "fold_seeds": int},
+}
+SWITCHES = (
+    *("observed", "flux_errors", "log_scale", "dropout"),
+    *("radius", "hubble_stage", "neighbours", "keep_models"),
+)
 
 
 def read_experiments(config):
@@ -33,8 +47,9 @@ def read_experiments(config):
     dict of str to dict
         By name, defaults filled in: `FEATURE_KEYS`, `regressors`, `fold_seeds`, `description`,
         `settings` (of each regressor that has any; those of the run where the file says nothing),
-        `selection` (what `dustcast.learning.experiments.select_features` takes) and `features`
-        (folder of its feature tables, with a slash; empty for those of the run).
+        `selection` (what `dustcast.learning.experiments.select_features` takes), `training` (what
+        `training_sample` there takes), `keep_models` and `features` (folder of its feature
+        tables, with a slash; empty for those of the run).
 
     Raises
     ------
@@ -55,11 +70,39 @@ def read_experiments(config):
             "description": content.get("description", ""),
             "regressors": content.get("regressors", config["learning"]["regressors"]),
             "fold_seeds": content.get("fold_seeds", config["learning"]["fold_seeds"]),
-            "settings": config["learning"]["settings"] | content.get("settings", {}),
+            "settings": _settings(config["learning"], name, content.get("settings", {})),
+            "training": _training(config, name, content),
+            "keep_models": content.get(
+                "keep_models", name in (FIDUCIAL, config["figures"]["experiment"])
+            ),
             "selection": {key: content[key] for key in SELECTION_KEYS if key in content},
             "features": "" if features == defaults else f"{name}/",
         }
     return found
+
+
+def _settings(learning, name, own):
+    """Return the settings of regressors: experiments beside the fiducial have fewer trees."""
+    settings = dict(learning["settings"])
+    if name != FIDUCIAL and learning["experiment_trees"]:
+        for forest in FORESTS:
+            chosen = settings.get(forest, {})
+            parameters = chosen.get("parameters", {}) | {
+                "n_estimators": learning["experiment_trees"]
+            }
+            settings[forest] = chosen | {"parameters": parameters}
+    return settings | own
+
+
+def _training(config, name, content):
+    """Return who trains: the keys of the file, and the most rows of experiments."""
+    training = {key: content[key] for key in TRAINING_KEYS if key in content}
+    if name != FIDUCIAL and config["learning"]["max_rows"]:
+        training.setdefault("max_rows", config["learning"]["max_rows"])
+    if HIGHLIGHTED in training.get("leave_out", []):
+        named = [galaxy for galaxy in training["leave_out"] if galaxy != HIGHLIGHTED]
+        training["leave_out"] = named + config["figures"]["highlight"]
+    return training
 
 
 def feature_defaults(config):
@@ -78,7 +121,7 @@ def _check_form(name, content):
     """Raise `DataError` if the content of a file has an unknown key or a value of a wrong kind."""
     if not isinstance(content, dict):
         raise DataError(f"{name} is not a mapping: write one key and its value a line")
-    known = (*FEATURE_KEYS, *SELECTION_KEYS, *OTHER_KEYS)
+    known = (*FEATURE_KEYS, *SELECTION_KEYS, *TRAINING_KEYS, *OTHER_KEYS)
     for key, value in content.items():
         if key not in known:
             raise DataError(f"{name} has the unknown key {key}: use {', '.join(known)}")
@@ -93,6 +136,12 @@ def _check_form(name, content):
                     f"{name}: settings is {value!r}: a mapping of regressors to their settings is "
                     "needed"
                 )
+        elif key == "train_share":
+            if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value <= 1:
+                raise DataError(f"{name}: train_share is {value!r}: a number to 1 is needed")
+        elif key == "max_rows":
+            if type(value) is not int or value < 1:
+                raise DataError(f"{name}: max_rows is {value!r}: a whole number is needed")
         elif not isinstance(value, bool if key in SWITCHES else str):
             needed = "true or false" if key in SWITCHES else "a text"
             raise DataError(f"{name}: {key} is {value!r}: {needed} is needed")
@@ -109,7 +158,7 @@ def _check(config, name, features, content):
     if features["w1"] not in W1_KINDS:
         raise DataError(f"{name}: w1 is {features['w1']!r}: use {' or '.join(W1_KINDS)}")
     check_bands([features["reference"], *content.get("drop_bands", [])], name)
-    for scale in content.get("scales", []):
+    for scale in (s for key in ("scales", "train_scales", "shared") for s in content.get(key, [])):
         if scale not in config["scales"]:
             raise DataError(
                 f"{name}: the scale {scale} is not of the run: use {', '.join(config['scales'])}"

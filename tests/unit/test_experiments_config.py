@@ -16,7 +16,12 @@ FITS = {
         "roles": ["input"],
         "leave_out": ["WISE_3.4", "WISE_4.6", "WISE_12", "WISE_22"],
     },
+    "short_no_mir": {
+        "roles": ["input"],
+        "leave_out": ["WISE_3.4", "WISE_4.6", "WISE_12", "WISE_22", "Spitzer_5.8", "Spitzer_8.0"],
+    },
 }
+SCALES = ["150pc", "400pc", "1kpc", "3kpc", "18arcsec", "25arcsec", "36arcsec", "global"]
 
 
 def run(names, **learning):
@@ -28,7 +33,7 @@ def run(names, **learning):
             "learning": {"experiments": names, **learning},
         }
     )
-    return config | {"scales": ["global", "1kpc"]}
+    return config | {"scales": SCALES}
 
 
 @pytest.fixture
@@ -62,7 +67,7 @@ def test_every_experiment_that_ships_reads():
 
 
 def test_defaults_come_from_the_run(write):
-    experiment = write("", regressors=["xgboost"], fold_seeds=[7])
+    experiment = write("", regressors=["xgboost"], fold_seeds=[7], experiment_trees=0)
     assert experiment == {
         "short": "short",
         "truth": "official",
@@ -73,6 +78,8 @@ def test_defaults_come_from_the_run(write):
         "regressors": ["xgboost"],
         "fold_seeds": [7],
         "settings": {},
+        "training": {"max_rows": 20000},
+        "keep_models": False,
         "selection": {},
         "features": "",
     }
@@ -99,7 +106,11 @@ def test_what_a_file_says_comes_first(write):
 def test_settings_of_a_regressor_replace_those_of_the_run(write):
     of_run = {"svr": {"n_inner": 3}, "random_forest": {"parameters": {"max_samples": 0.5}}}
     experiment = write("settings: {random_forest: {n_inner: 4}}\n", settings=of_run)
-    assert experiment["settings"] == {"svr": {"n_inner": 3}, "random_forest": {"n_inner": 4}}
+    assert experiment["settings"] == {
+        "svr": {"n_inner": 3},
+        "random_forest": {"n_inner": 4},
+        "extra_trees": {"parameters": {"n_estimators": 60}},
+    }
 
 
 def test_what_only_selects_uses_the_tables_of_the_run(write):
@@ -124,13 +135,16 @@ def test_what_only_selects_uses_the_tables_of_the_run(write):
         ("observed: 1", "observed is 1: true or false is needed"),
         ("log_scale: [a]", "true or false is needed"),
         ("truth: 5", "truth is 5: a text is needed"),
-        ("truth: ful", "truth is 'ful': use one of full, full26, short, short_no_wise, official"),
+        (
+            "truth: ful",
+            "truth is 'ful': use one of full, full26, short, short_no_wise, short_no_mir, official",
+        ),
         ("short: tiny", "the fit tiny is not one of full, full26, short, short_no_wise"),
         ("w1: flux", "w1 is 'flux': use surface_brightness or luminosity"),
         ("reference: W1", "the band W1 is not known"),
         ("short: short_no_wise", "does not see the reference band WISE_3.4: name another"),
         ("reference: PACS_100", "the fit short does not see the reference band PACS_100"),
-        ("scales: [3kpc]", "the scale 3kpc is not of the run: use global, 1kpc"),
+        ("scales: [5kpc]", "the scale 5kpc is not of the run: use 150pc, 400pc"),
     ],
 )
 def test_refusals_are_one_sentence(write, text, message):
@@ -140,7 +154,9 @@ def test_refusals_are_one_sentence(write, text, message):
 
 
 def test_a_missing_file_names_those_that_exist():
-    with pytest.raises(DataError, match="does not exist: there are any_bands, fiducial, "):
+    with pytest.raises(
+        DataError, match="does not exist: there are angular_scales, any_bands, fiducial, "
+    ):
         read_experiments(run(["nosuch"]))
 
 
@@ -161,3 +177,49 @@ def test_dropout_is_for_whole_galaxies_and_for_bands_that_exist(write):
     assert found["selection"] == {"scales": ["global"], "flux_errors": True}
     with pytest.raises(DataError, match=r"learning\.dropout\.subsets\.odd: the band WISE_99"):
         write(text + "scales: [global]\n", dropout={"subsets": {"odd": ["WISE_99"]}})
+
+
+def test_an_experiment_may_set_its_own_rows(write):
+    assert write("max_rows: 7")["training"] == {"max_rows": 7}
+
+
+def test_other_experiments_than_the_fiducial_cost_less():
+    forest = {"parameters": {"n_estimators": 500, "min_samples_leaf": 3}, "n_inner": 4}
+    found = read_experiments(run(["fiducial", "radius"], settings={"random_forest": forest}))
+    assert found["fiducial"]["settings"] == {"random_forest": forest}
+    assert found["fiducial"]["training"] == {}
+    assert found["fiducial"]["keep_models"]
+    assert found["radius"]["settings"]["random_forest"] == {
+        "parameters": {"n_estimators": 60, "min_samples_leaf": 3},
+        "n_inner": 4,
+    }
+    assert found["radius"]["settings"]["extra_trees"] == {"parameters": {"n_estimators": 60}}
+    assert found["radius"]["training"] == {"max_rows": 20000}
+    assert not found["radius"]["keep_models"]
+    full = read_experiments(run(["radius"], experiment_trees=0, max_rows=0))["radius"]
+    assert full["settings"] == {}
+    assert full["training"] == {}
+
+
+def test_highlighted_galaxies_are_those_of_the_configuration(write):
+    assert write("leave_out: [NGC1, highlighted]")["training"]["leave_out"] == [
+        "NGC1",
+        "M31",
+        "M33",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("train_share: 1.5", "train_share is 1.5: a number to 1 is needed"),
+        ("train_share: true", "a number to 1"),
+        ("max_rows: many", "max_rows is 'many': a whole number is needed"),
+        ("train_scales: [5kpc]", "the scale 5kpc is not of the run"),
+        ("shared: [5kpc]", "the scale 5kpc is not of the run"),
+        ("neighbours: 3", "neighbours is 3: true or false is needed"),
+    ],
+)
+def test_mistakes_of_training_are_one_sentence(write, text, sentence):
+    with pytest.raises(DataError, match=sentence):
+        write(text)

@@ -151,3 +151,13 @@ def test_fine_maps_stand_above_the_truth():
 def test_largest_galaxies_come_first():
     galaxy = text(["A", "B", "B", "C", "C", "C", "D"])
     assert paper.largest(Table({"galaxy": galaxy}), 3) == ["C", "B", "A"]
+
+
+def test_a_run_of_whole_galaxies_has_no_maps():
+    table = together([predictions(target=target) for target in TARGETS])
+    figure = paper.overview(table, metrics(), galaxy="G1")
+    assert "G1 is not in this run" in words(figure)
+    figure = paper.fine_maps(
+        table, table, target="sMd", galaxies=paper.largest(table), titles=("a", "b")
+    )
+    assert "none of the galaxies" in words(figure)

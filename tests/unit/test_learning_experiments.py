@@ -201,3 +201,102 @@ def test_experiments_that_make_no_sense():
     ]:
         with pytest.raises(DataError, match=message):
             ex.select_features(table, experiment)
+
+
+def pixels(n_galaxies=6, side=4, scales=("1kpc", "global")):
+    """Square galaxies with ids that say where a pixel lies, and whole galaxies."""
+    draw = np.random.default_rng(3)
+    rows = []
+    for number in range(n_galaxies):
+        for scale in scales:
+            if scale == "global":
+                rows.append((f"g{number}/global", f"g{number}", scale))
+            else:
+                rows += [
+                    (f"g{number}/{scale}/{x}_{y}", f"g{number}", scale)
+                    for x in range(side)
+                    for y in range(side - number % 2)
+                ]
+    n = len(rows)
+    ids, galaxy, scale = (np.array(column, object) for column in zip(*rows))
+    columns = {"id": ids, "galaxy": galaxy, "scale": scale, "weight": np.ones(n)}
+    for name in ("c_Spitzer_3.6", "c_WISE_12", "log_w1", "log_scale", "r_r25", "hubble_stage"):
+        columns[name] = draw.normal(size=n)
+    return Table(columns | {"sLd": draw.normal(size=n)}, meta={"reference": "WISE_3.4"})
+
+
+def test_radius_and_stage_are_inputs_where_asked_for():
+    table = pixels()
+    assert not {"r_r25", "hubble_stage"} & set(ex.select_features(table, {})[1])
+    _, names = ex.select_features(table, {"radius": True, "hubble_stage": True})
+    assert {"r_r25", "hubble_stage"} <= set(names)
+    del table["r_r25"]
+    with pytest.raises(DataError, match="the features have no r_r25"):
+        ex.select_features(table, {"radius": True})
+
+
+def test_neighbours_are_the_pixels_that_touch():
+    table = pixels()
+    selected, names = ex.select_features(table, {"neighbours": True})
+    assert "n_c_WISE_12" in names
+    assert "n_log_w1" in names
+    assert "n_log_scale" not in names
+    for row in range(table.n_rows):
+        place, _, end = table["id"][row].rpartition("/")
+        if end == "global":
+            assert np.isnan(selected["n_log_w1"][row])
+            continue
+        x, y = map(int, end.split("_"))
+        near = [
+            table["log_w1"][other]
+            for other in range(table.n_rows)
+            if other != row
+            and table["id"][other].startswith(place + "/")
+            and "_" in table["id"][other]
+            and max(
+                abs(x - int(table["id"][other].rpartition("/")[2].split("_")[0])),
+                abs(y - int(table["id"][other].rpartition("/")[2].split("_")[1])),
+            )
+            == 1
+        ]
+        assert selected["n_log_w1"][row] == pytest.approx(np.mean(near))
+
+
+def test_shared_galaxies_have_samples_at_all_scales():
+    table = pixels(scales=("1kpc", "3kpc", "global"))
+    table = table.rows(~((table["galaxy"] == "g2") & (table["scale"] == "3kpc")))
+    selected, _ = ex.select_features(table, {"shared": ["1kpc", "3kpc"]})
+    assert set(selected["galaxy"]) == {"g0", "g1", "g3", "g4", "g5"}
+
+
+def test_training_samples_are_those_asked_for():
+    table = pixels()
+    everyone = [f"g{k}" for k in range(6)]
+    assert ex.training_sample(table, everyone).n_rows == table.n_rows
+    only = ex.training_sample(table, everyone, {"train_scales": ["global"]})
+    assert set(only["scale"]) == {"global"}
+    rest = ex.training_sample(table, everyone[:4], {"leave_out": ["g1", "g5"]})
+    assert set(rest["galaxy"]) == {"g0", "g2", "g3"}
+    half, third = (
+        set(ex.training_sample(table, everyone, {"train_share": s}, 5)["galaxy"])
+        for s in (0.5, 1 / 3)
+    )
+    assert len(half) == 3
+    assert third < half
+
+
+def test_rows_are_drawn_by_galaxy_weight_and_seeded():
+    # One galaxy with 1000 samples, twenty with 20: its share of the drawn is that of a galaxy.
+    galaxy = np.repeat([f"g{k}" for k in range(21)], [1000, *[20] * 20]).astype(object)
+    n = len(galaxy)
+    table = Table({"galaxy": galaxy, "scale": np.full(n, "1kpc", object), "row": np.arange(n)})
+    drawn = ex.training_sample(table, set(galaxy), {"max_rows": 100}, seed=1)
+    again = ex.training_sample(table, set(galaxy), {"max_rows": 100}, seed=1)
+    np.testing.assert_array_equal(drawn["row"], again["row"])
+    assert len(set(drawn["row"])) == 100
+    assert np.all(np.diff(drawn["row"]) > 0)
+    large = [
+        np.sum(ex.training_sample(table, set(galaxy), {"max_rows": 100}, seed=s)["galaxy"] == "g0")
+        for s in range(40)
+    ]
+    assert np.mean(large) == pytest.approx(100 / 21, abs=2)

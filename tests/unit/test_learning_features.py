@@ -216,3 +216,21 @@ def test_errors_of_bayesian_fluxes_are_features_where_asked_for(short, full, pho
     assert [name for name in table if name.startswith("s_")] == [f"s_{band}" for band in BANDS]
     # Rows in the order of the photometry; no error of a fit of one model is no feature.
     np.testing.assert_allclose(table["s_WISE_12"], [-2, np.nan, -1])
+
+
+def test_context_follows_the_ids():
+    features = Table(
+        {"id": np.array(["b/1", "a/1"], object), "galaxy": np.array(["b", "a"], object)}
+    )
+    photometry = Table(
+        {"id": np.array(["a/1", "x/1", "b/1"], object), "r_r25": np.array([0.1, 0.2, 0.3])}
+    )
+    galaxies = Table(
+        {"galaxy": np.array(["a", "b"], object), "hubble_stage": np.array([3, np.nan])}
+    )
+    ft.add_context(features, photometry, galaxies)
+    np.testing.assert_array_equal(features["r_r25"], [0.3, 0.1])
+    np.testing.assert_array_equal(features["hubble_stage"], [np.nan, 3])
+    del photometry["r_r25"]
+    ft.add_context(features, photometry, galaxies)
+    assert np.isnan(features["r_r25"]).all()

@@ -121,3 +121,16 @@ def test_told_scale_changes_only_the_scale():
     row = told_metrics(table, n_bootstrap=100)
     assert row["me"][0] == pytest.approx(2 * np.log10(400 / 3000))
     assert row["me_err"][0] == pytest.approx(0, abs=1e-12)
+
+
+def test_whole_galaxies_alone_have_no_averages():
+    table = predictions()
+    table = table.rows(table["scale"] == "global")
+    averages = galaxy_averages(table)
+    assert averages.n_rows == 0
+    assert "prediction" in averages
+    found = selection_metrics(
+        table, named=["G1"], nearby=["G1"], shared=["400pc", "3kpc"], n_bootstrap=100
+    )
+    assert list(found["selection"]) == ["all"]
+    assert list(found["scale"]) == ["global"]

@@ -130,7 +130,7 @@ def overview(predictions, metrics, *, galaxy, reason=""):
     -------
     matplotlib.figure.Figure
     """
-    mine = select(predictions, galaxy=galaxy)
+    mine = select(_pixels(predictions), galaxy=galaxy)
     with style.context():
         figure = style.new_figure(style.PAGE_MM, 0.74 * style.PAGE_MM)
         if mine.n_rows == 0:
@@ -221,7 +221,7 @@ def fine_maps(fine, coarse, *, target, galaxies, titles, reason=""):
     -------
     matplotlib.figure.Figure
     """
-    above, below = (select(table, target=target) for table in (fine, coarse))
+    above, below = (select(_pixels(table), target=target) for table in (fine, coarse))
     shown = [name for name in galaxies if name in set(above["galaxy"]) & set(below["galaxy"])]
     n_columns = min(4, len(shown))
     quantity = style.quantity(target)
@@ -256,6 +256,11 @@ def largest(predictions, number=8):
     names, counts = np.unique(np.asarray(predictions["galaxy"], dtype=str), return_counts=True)
     order = np.argsort(-counts, kind="stable")
     return names[order[:number]].tolist()
+
+
+def _pixels(predictions):
+    """Return the rows that are pixels: a whole galaxy has no place on a map."""
+    return predictions.rows(np.asarray(predictions["scale"]) != GLOBAL)
 
 
 def _image(ax, sample_id, values, **colours):

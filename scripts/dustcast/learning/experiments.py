@@ -26,8 +26,20 @@ EXPERIMENT_DEFAULTS = {
     "flux_errors": False,
     "scales": None,
     "log_scale": None,
+    "radius": False,
+    "hubble_stage": False,
+    "neighbours": False,
+    "shared": None,
 }
 """Settings of `select_features`."""
+
+TRAINING_SAMPLE_DEFAULTS = {
+    "train_scales": None,
+    "leave_out": (),
+    "train_share": 1.0,
+    "max_rows": None,
+}
+"""Settings of `training_sample`."""
 
 TRAINING_DEFAULTS = {"parameters": {}, "sigma": {}, "n_inner": 5}
 """Settings of `train_fold`: of the regressor, of the sigma model, number of inner folds."""
@@ -58,7 +70,10 @@ def select_features(features, experiment):
         refer to instead of the table's own (needed if that one is dropped); ``observed``, use the
         features of observed fluxes and errors (default no); ``flux_errors``, use the errors of
         the Bayesian fluxes (default no); ``scales``, the scales to keep (default all);
-        ``log_scale``, use the pixel scale (default: where two or more scales remain).
+        ``log_scale``, use the pixel scale (default: where two or more scales remain);
+        ``radius``, ``hubble_stage``, use r / R25 or the galaxy's stage; ``neighbours``, use the
+        mean colours and brightness of the up to eight pixels around; ``shared``, scales at all
+        of which a galaxy must have samples.
 
     Returns
     -------
@@ -93,6 +108,8 @@ def select_features(features, experiment):
     table = features
     if chosen["scales"]:
         table = table.rows(np.isin(table["scale"].astype(str), list(chosen["scales"])))
+    if chosen["shared"]:
+        table = table.rows(_at_all(table, chosen["shared"]))
     table = Table(table, units=features.units, meta=features.meta | {"reference": new})
     if new != old:
         shift = table.pop(f"c_{new}")
@@ -105,6 +122,17 @@ def select_features(features, experiment):
         if name[2:] in dropped or (optional and not chosen[optional]):
             del table[name]
     names = feature_columns(table)
+    for key, column in (("radius", "r_r25"), ("hubble_stage", "hubble_stage")):
+        if chosen[key]:
+            if column not in table:
+                raise DataError(
+                    f"experiment: {key} is asked for, but the features have no {column}"
+                )
+            names.append(column)
+    if chosen["neighbours"]:
+        around = _neighbour_means(table, [n for n in names if n.startswith("c_") or n == "log_w1"])
+        table.update(around)
+        names += list(around)
     for key, prefix in (("observed", "o_"), ("flux_errors", "s_")):
         if chosen[key] and not any(name.startswith(prefix) for name in names):
             raise DataError(f"experiment: {key} is asked for, but the features were built without")
@@ -112,6 +140,77 @@ def select_features(features, experiment):
         names = [name for name in names if name != "log_scale"]
         names += ["log_scale"] if chosen["log_scale"] else []
     return table, names
+
+
+def training_sample(features, galaxies, training=None, seed=0):
+    """Return the samples that a fold trains on.
+
+    Parameters
+    ----------
+    features : Table
+        Features of all samples.
+    galaxies : collection of str
+        Galaxies of the other folds.
+    training : dict, optional
+        Any of: ``train_scales``, the scales to train on (default all); ``leave_out``, galaxies
+        that no model trains on; ``train_share``, the part of the galaxies to train on;
+        ``max_rows``, the most samples, drawn so that galaxies stay about equal.
+    seed : int
+        Seed of the galaxies and samples that are drawn.
+
+    Returns
+    -------
+    Table
+        Rows of `features`, in their order.
+    """
+    chosen = TRAINING_SAMPLE_DEFAULTS | dict(training or {})
+    names = sorted(set(galaxies) - set(chosen["leave_out"]))
+    rng = np.random.default_rng(seed)
+    if chosen["train_share"] < 1:
+        size = max(1, round(chosen["train_share"] * len(names)))
+        # One order for every share: a smaller sample is part of a larger one.
+        names = rng.permutation(names)[:size].tolist()
+    rows = np.isin(np.asarray(features["galaxy"], dtype=str), np.asarray(names, dtype=str))
+    if chosen["train_scales"]:
+        rows &= np.isin(np.asarray(features["scale"], dtype=str), list(chosen["train_scales"]))
+    rows = np.flatnonzero(rows)
+    if chosen["max_rows"] and len(rows) > chosen["max_rows"]:
+        weight = sample_weights(features["galaxy"][rows])
+        drawn = rng.choice(rows, chosen["max_rows"], replace=False, p=weight / weight.sum())
+        rows = np.sort(drawn)
+    return features.rows(rows)
+
+
+def _at_all(table, scales):
+    """Return where the galaxy of a row has samples at every one of some scales."""
+    galaxy, scale = (np.asarray(table[name], dtype=str) for name in ("galaxy", "scale"))
+    common = set.intersection(*(set(galaxy[scale == wanted]) for wanted in scales))
+    return np.isin(galaxy, np.asarray(sorted(common), dtype=str))
+
+
+def _neighbour_means(table, names):
+    """Return n_<name>: means over the samples that touch a pixel, NaN where there is none."""
+    key = {}
+    for row, sample_id in enumerate(table["id"]):
+        place, _, end = str(sample_id).rpartition("/")
+        if "_" in end:
+            x, y = end.split("_")
+            key[place, int(x), int(y)] = row
+    total = np.zeros((len(names), table.n_rows))
+    count = np.zeros(table.n_rows)
+    values = np.array([table[name] for name in names], float).reshape(len(names), -1)
+    for dx, dy in ((i, j) for i in (-1, 0, 1) for j in (-1, 0, 1) if i or j):
+        pairs = [
+            (row, key[place, x + dx, y + dy])
+            for (place, x, y), row in key.items()
+            if (place, x + dx, y + dy) in key
+        ]
+        if pairs:
+            here, there = np.array(pairs).T
+            total[:, here] += values[:, there]
+            count[here] += 1
+    mean = total / np.where(count > 0, count, np.nan)
+    return {f"n_{name}": mean[k] for k, name in enumerate(names)}
 
 
 def feature_matrix(features, names):
@@ -299,7 +398,14 @@ def predict_fold(features, model, fold):
 
 
 def cross_validate(
-    features, folds, regressor, targets=TARGETS, settings=None, seed=0, feature_names=None
+    features,
+    folds,
+    regressor,
+    targets=TARGETS,
+    settings=None,
+    seed=0,
+    feature_names=None,
+    training=None,
 ):
     """Predict every galaxy by a model that was trained on the other folds.
 
@@ -317,6 +423,8 @@ def cross_validate(
         See `train_fold`.
     feature_names : list of str, optional
         Inputs (default: `feature_columns`).
+    training : dict, optional
+        See `training_sample`.
 
     Returns
     -------
@@ -338,7 +446,8 @@ def cross_validate(
     for target in targets:
         for fold in sorted(set(fold_of.tolist())):
             train = {name for name, other in folds.items() if other != fold}
-            model = train_fold(features, names, target, train, regressor, settings, seed)
+            sample = training_sample(features, train, training, seed)
+            model = train_fold(sample, names, target, train, regressor, settings, seed)
             parts.append(predict_fold(features.rows(fold_of == fold), model, fold))
     return stack_tables(parts)
 

@@ -317,6 +317,25 @@ def build_features(
     )
 
 
+def add_context(features, photometry, galaxies):
+    """Add what a sample's place tells: r_r25 and the Hubble stage of its galaxy, in place.
+
+    Parameters
+    ----------
+    features : Table
+        From `build_features`.
+    photometry : Table
+        id and r_r25 of the same samples; without r_r25 it is NaN.
+    galaxies : Table
+        galaxy and hubble_stage (NaN where unknown).
+    """
+    radius = photometry.get("r_r25", np.full(photometry.n_rows, np.nan))
+    radius = dict(zip(photometry["id"], np.asarray(radius, float)))
+    stage = dict(zip(galaxies["galaxy"], np.asarray(galaxies["hubble_stage"], float)))
+    features["r_r25"] = np.array([radius[name] for name in features["id"]], float)
+    features["hubble_stage"] = np.array([stage[name] for name in features["galaxy"]], float)
+
+
 def concatenate(tables):
     """Return the features of several scales as one table, with the columns that all share.
 

@@ -382,6 +382,19 @@ KEPT = [name for name, settings in EXPERIMENTS.items() if settings["keep_models"
 RESOLVED = [name for name in EXPERIMENTS if name not in DROPOUTS]
 
 
+def baseline_input(wildcards):
+    """Return features, short fits and photometry of the experiment of the figures."""
+    settings = EXPERIMENTS[FIGURE_EXPERIMENT]
+    chosen = settings["selection"].get("scales", SCALES)
+    parts = [made_of(settings["features"], scale) for scale in chosen]
+    return {
+        "features": [feature_file(FIGURE_EXPERIMENT, scale) for scale in chosen]
+    } | {
+        name: [path for part in parts for path in part[name]]
+        for name in ("short", "photometry")
+    }
+
+
 def number_input(wildcards):
     """Return what the paper's numbers need beside predictions, as far as the run has it."""
     chosen = [scale for scale in (FIGURES["scale"], sample.GLOBAL) if scale in SCALES]

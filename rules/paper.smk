@@ -467,6 +467,31 @@ rule compare_experiments:
         "../scripts/compare_experiments.py"
 
 
+rule baselines:
+    input:
+        unpack(baseline_input),
+        folds=f"{RESULTS}/folds.csv",
+        predictions=f"{RESULTS}/predictions/{FIGURE_EXPERIMENT}.parquet",
+    output:
+        predictions=f"{RESULTS}/predictions/baselines.parquet",
+        metrics=f"{RESULTS}/metrics/baselines.csv",
+        bins=f"{RESULTS}/metrics/bins.csv",
+    log:
+        log_of("baselines"),
+    benchmark:
+        benchmark_of("baselines")
+    conda:
+        "../envs/learning.yaml"
+    params:
+        code=code_hash("learning"),
+        n_bootstrap=config["learning"]["n_bootstrap"],
+        seed=config["learning"]["seed"],
+    message:
+        "Predicting by the short fit, a constant and a line in W3 and W4"
+    script:
+        "../scripts/baselines.py"
+
+
 PAPER_FIGURES = [
     *(f"fig{number}" for number in range(1, 10)),
     *(f"figA{number}" for number in range(1, 5)),
@@ -478,6 +503,7 @@ rule paper:
         expand(f"{RESULTS}/figures/paper/{{figure}}.png", figure=PAPER_FIGURES),
         rules.paper_numbers.output,
         rules.compare_experiments.output,
+        rules.baselines.output,
         expand(
             f"{RESULTS}/metrics/{{experiment}}_split_summary.csv", experiment=RESOLVED
         ),

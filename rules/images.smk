@@ -79,6 +79,7 @@ if REAL:
             log_of("raw_image/{galaxy}"),
         benchmark:
             benchmark_of("raw_image/{galaxy}")
+        localrule: True
         conda:
             "../envs/sample.yaml"
         params:
@@ -102,6 +103,7 @@ elif config["survey"]["source"] == "local":
             log_of("raw_image/{galaxy}_{band}"),
         benchmark:
             benchmark_of("raw_image/{galaxy}_{band}")
+        localrule: True
         conda:
             "../envs/sample.yaml"
         params:

@@ -90,6 +90,9 @@ rule maps:
             for name in PIXELS
             for product in MAP_PRODUCTS
         ],
-        [f"{RESULTS}/figures/dust_maps/{name.replace('/', '_')}.png" for name in PIXELS],
+        [
+            f"{RESULTS}/figures/dust_maps/{row['galaxy']}_{row['scale']}.png"
+            for row in PIXELS.values()
+        ],
     message:
         "Dust maps are in {RESULTS}/maps, their pages in {RESULTS}/figures/dust_maps"

@@ -8,7 +8,6 @@ localrules:
     download_image,
     fetch_gaia,
     fetch_reddening,
-    raw_image,
     galaxies,
     plan,
 

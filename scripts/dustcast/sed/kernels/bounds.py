@@ -10,13 +10,36 @@ import math
 import numpy as np
 
 from dustcast.sed.kernels.compiled import U, jit
-from dustcast.sed.kernels.layout import GROUP, KEPT, TILE
+from dustcast.sed.kernels.lanes import (
+    N_LANE,
+    any_of,
+    bits_of,
+    larger,
+    load,
+    lowest_bit,
+    smaller,
+    store,
+)
+from dustcast.sed.kernels.layout import (
+    BOUND_ROWS,
+    KEPT,
+    ROW1,
+    ROW2,
+    ROW3,
+    ROW4,
+    ROW5,
+    TILE_U,
+)
 from dustcast.sed.kernels.screening import ROUNDING
 
 # Stellar models that are summed at a time, so that their sums stay in the first-level cache.
 STRIP = 1024
+# Scales, over that of the best model, that float32 holds with room to multiply.
+LARGEST_RATIO = 1e18
 # Below this curvature, in the units of `stellar_bounds`, float32 has lost its digits.
 FLAT = 1e-25
+# Length of the bounds of 16 tiles or groups.
+BLOCK = U(BOUND_ROWS) * TILE_U
 # Tiles between two runs that are evaluated rather than begin a new run.
 GAP = U(1)
 # Largest extension of chi2 that a model with an extreme value may ask for.
@@ -196,30 +219,39 @@ def keep(grid, farthest, scale_unit, curvature_unit, work):
 
 
 @jit
-def stellar_reach(grid, threshold, work, low, high):
-    """Fill the interval of the stellar flux of each band over the kept stellar models."""
-    low[:] = np.inf
-    high[:] = 0.0
-    stellar = grid.stellar
-    for m in range(work.counts[KEPT]):
-        i = U(work.kept[m])
-        curvature = work.curvature[m]
-        if curvature > 0.0:
-            half = math.sqrt(max(threshold - work.bound[m], 0.0) / curvature)
-            a0 = max(work.scale[m] - half, 0.0)
-            a1 = work.scale[m] + half
-            for b in range(U(low.size)):
-                low[b] = min(low[b], a0 * stellar[i, b])
-                high[b] = max(high[b], a1 * stellar[i, b])
-        else:
-            for b in range(U(low.size)):
-                low[b] = 0.0
-                if stellar[i, b] > 0.0:
-                    high[b] = np.inf
+def stellar_reach(tables, threshold, work, low, high):
+    """Fill the interval of the stellar flux of each band over the kept stellar models.
+
+    In float32, with the scale of the best model found so far for a unit.
+    """
+    n_lane = U(-(-low.size // N_LANE) * N_LANE)
+    row = U(tables.coarse.size // work.fs.size)
+    lower = np.full(n_lane, np.inf, np.float32)
+    upper = np.zeros(n_lane, np.float32)
+    coarse, kept, unit = tables.coarse, work.kept, work.best[1]
+    for m in range(U(work.counts[KEPT])):
+        a0, a1 = 0.0, np.inf
+        if work.curvature[m] > 0.0:
+            half = math.sqrt(max(threshold - work.bound[m], 0.0) / work.curvature[m])
+            a0 = min(max(work.scale[m] - half, 0.0) / unit, LARGEST_RATIO)
+            a1 = (work.scale[m] + half) / unit
+            a1 = a1 if a1 < LARGEST_RATIO else np.inf
+        least, most = np.float32(a0), np.float32(a1)
+        start = U(kept[m]) * row
+        for b in range(U(0), n_lane, TILE_U):
+            s = load(coarse, start + b)
+            store(lower, b, smaller(least * s, load(lower, b)))
+            # 0 times infinity is NaN, and no flux.
+            store(upper, b, larger(most * s, load(upper, b)))
+    for b in range(low.size):
+        size = unit * tables.coarse_unit[b]
+        low[b] = size * lower[b] * (1.0 - 8.0 * ROUNDING)
+        # Numbers that float32 cannot hold are less than the last term.
+        high[b] = size * (upper[b] * (1.0 + 8.0 * ROUNDING) + 1.0 / LARGEST_RATIO)
 
 
 @jit
-def dust_side(grid, obs, sigma, stellar_bands, threshold, budget, work):
+def dust_side(grid, tables, obs, sigma, stellar_bands, threshold, budget, work):
     """Fill the bounds of the dust models, after the middle of the kept stars' flux.
 
     Returns
@@ -230,7 +262,7 @@ def dust_side(grid, obs, sigma, stellar_bands, threshold, budget, work):
     n_band = obs.weight.size
     low = np.empty(n_band)
     high = np.empty(n_band)
-    stellar_reach(grid, threshold, work, low, high)
+    stellar_reach(tables, threshold, work, low, high)
     known = (obs.weight > 0.0) & np.isfinite(high)
     middle = np.where(known, 0.5 * (low + high), 0.0)
     width = np.where(known, 0.5 * (high - low) / sigma, np.inf)
@@ -241,46 +273,77 @@ def dust_side(grid, obs, sigma, stellar_bands, threshold, budget, work):
 
 
 @jit
+def bound_at(place):
+    """Return where the first of the bounds of a tile or group lies; the others are rows after."""
+    return place // TILE_U * BLOCK + place % TILE_U
+
+
+@jit
 def tile_bounds(slope, work):
     """Fill what bounds chi2 of all dust models of each tile and of each group.
 
     The rows of `work.tiles` and `work.groups` are: least bound; least and largest best luminosity;
     largest 1 / curvature; least bound - slope * extension; largest extension.
     """
-    tiles, groups, n_dust = work.tiles, work.groups, work.order.size
-    tiles[:2] = np.inf
-    tiles[2:4] = 0.0
-    # Places without a model are beyond any bound.
-    tiles[4] = np.inf
-    tiles[5] = -np.inf
-    for n in range(n_dust):
-        j = work.order[n]
-        q = n // TILE
+    tiles, groups = work.tiles, work.groups
+    no_bounds(tiles)
+    no_bounds(groups)
+    for n in range(U(work.order.size)):
+        j = U(work.order[n])
         curvature = work.d_curvature[j]
         inverse = 1.0 / curvature if curvature > 0.0 else np.inf
-        tiles[0, q] = min(tiles[0, q], work.d_bound[j])
-        tiles[1, q] = min(tiles[1, q], work.d_scale[j])
-        tiles[2, q] = max(tiles[2, q], work.d_scale[j])
-        tiles[3, q] = max(tiles[3, q], inverse)
-        tiles[4, q] = min(tiles[4, q], work.d_bound[j] - slope * work.d_extension[j])
-        tiles[5, q] = max(tiles[5, q], work.d_extension[j])
-    for g in range(groups.shape[1]):
-        first = g * GROUP
-        groups[:, g] = tiles[:, first]
-        for q in range(first + 1, first + GROUP):
-            for row in (0, 1, 4):
-                groups[row, g] = min(groups[row, g], tiles[row, q])
-            for row in (2, 3, 5):
-                groups[row, g] = max(groups[row, g], tiles[row, q])
+        bound, scale, extension = work.d_bound[j], work.d_scale[j], work.d_extension[j]
+        far = bound - slope * extension
+        q = n // TILE_U
+        widen(tiles, bound_at(q), bound, scale, scale, inverse, far, extension)
+        widen(groups, bound_at(q // TILE_U), bound, scale, scale, inverse, far, extension)
 
 
 @jit
-def may_matter(runs, q, t, variance, room, room_far, room_most):
-    """Tell whether a tile or group of dust models can lie within reach of a stellar model."""
-    spare = min(max(room - runs[0, q], room_far - runs[4, q]), room_most - runs[0, q])
-    distance = max(max(runs[1, q] - t, t - runs[2, q]), 0.0)
-    # Written so that a comparison with NaN keeps the run.
-    return (spare >= 0.0) and not (distance * distance > spare * (variance + runs[3, q]))
+def no_bounds(bounds):
+    """Empty all tiles or groups: those without a model are beyond any bound."""
+    for start in range(U(0), U(bounds.size), BLOCK):
+        for k in range(start, start + TILE_U):
+            bounds[k] = np.inf
+            bounds[k + ROW1] = np.inf
+            bounds[k + ROW2] = 0.0
+            bounds[k + ROW3] = 0.0
+            bounds[k + ROW4] = np.inf
+            bounds[k + ROW5] = -np.inf
+
+
+@jit
+def widen(bounds, k, bound, low, high, inverse, far, extension):
+    """Widen the bounds of a tile or group."""
+    bounds[k] = min(bounds[k], bound)
+    bounds[k + ROW1] = min(bounds[k + ROW1], low)
+    bounds[k + ROW2] = max(bounds[k + ROW2], high)
+    bounds[k + ROW3] = max(bounds[k + ROW3], inverse)
+    bounds[k + ROW4] = min(bounds[k + ROW4], far)
+    bounds[k + ROW5] = max(bounds[k + ROW5], extension)
+
+
+@jit
+def may_matter(bounds, block, t, variance, room, room_far, room_most):
+    """Tell which of 16 tiles or groups of dust models can lie within reach of a stellar model."""
+    k = block * BLOCK
+    least = load(bounds, k)
+    spare = smaller(
+        larger(room - least, room_far - load(bounds, k + ROW4)),
+        room_most - least,
+    )
+    distance = larger(larger(load(bounds, k + ROW1) - t, t - load(bounds, k + ROW2)), 0.0)
+    # Written so that a comparison with NaN keeps the tile.
+    return (spare >= 0.0) & ~(distance * distance > spare * (variance + load(bounds, k + ROW3)))
+
+
+@jit
+def any_near(groups, t, variance, room):
+    """Tell whether any dust model can lie within reach of a stellar model."""
+    for block in range(U(groups.size) // BLOCK):
+        if any_of(may_matter(groups, block, t, variance, room, room, room)):
+            return True
+    return False
 
 
 @jit
@@ -322,14 +385,21 @@ def find_runs(slot, room, slope, own, further, level, bare, work, n_run):
     room_most = room + slope * LARGEST_EXTENSION
     begin = n_run
     end = U(0)
-    for g in range(U(groups.shape[1])):
-        if not may_matter(groups, g, t, variance, room_own, room_far, room_most):
-            continue
-        for q in range(g * U(GROUP), g * U(GROUP) + U(GROUP)):
-            extension = min(max(own, tiles[5, q] + further), LARGEST_EXTENSION)
-            if (bare or extension > 0.0) and may_matter(
-                tiles, q, t, variance, room_own, room_far, room_most
-            ):
+    for block in range(U(groups.size) // BLOCK):
+        near = bits_of(may_matter(groups, block, t, variance, room_own, room_far, room_most))
+        while near:
+            group = block * TILE_U + lowest_bit(near)
+            near &= near - U(1)
+            mask = may_matter(tiles, group, t, variance, room_own, room_far, room_most)
+            extensions = group * BLOCK + ROW5
+            if not bare:
+                mask = mask & (larger(load(tiles, extensions) + further, own) > 0.0)
+            inside = bits_of(mask)
+            while inside:
+                lane = lowest_bit(inside)
+                inside &= inside - U(1)
+                q = group * TILE_U + lane
+                extension = min(max(own, tiles[extensions + lane] + further), LARGEST_EXTENSION)
                 if n_run == begin or end + GAP < q:
                     runs[n_run, 0] = slot
                     runs[n_run, 1] = q

@@ -8,8 +8,8 @@ import numpy as np
 
 from dustcast.sed.kernels.bounds import (
     LARGEST_EXTENSION,
+    any_near,
     find_runs,
-    may_matter,
     square_sum,
     tile_bounds,
 )
@@ -56,8 +56,6 @@ def count_extremes(grid, tables, obs, total, threshold, spent, guard, want_log, 
     slope = 1.0 + math.sqrt(spent / threshold)
     tile_bounds(slope, work)
     most = square_sum(threshold, spent) + guard
-    least = np.min(work.groups[0])
-    least_far = np.min(work.groups[4])
 
     # A value's deviation is (linear a / a_best + constant) g - mean, in standard deviations.
     n_value = tables.stellar_power.size
@@ -77,12 +75,14 @@ def count_extremes(grid, tables, obs, total, threshold, spent, guard, want_log, 
     factors, powers, groups = grid.factors, grid.powers, work.groups
     kept, bound, scale, t, variance = work.kept, work.bound, work.scale, work.t, work.variance
     best_scale = work.best[1]
-    n_group = U(groups.shape[1])
     length = U(n_lane)
     n_run = 0
     for m in range(U(work.counts[KEPT])):
         i = U(kept[m])
         a = scale[m]
+        room = most - bound[m]
+        if not any_near(groups, t[m], variance[m], room + slope * LARGEST_EXTENSION):
+            continue
         # A product with a dust factor grows with the stellar factor, too.
         growth = 1.0
         for f in range(U(powers.size)):
@@ -90,13 +90,6 @@ def count_extremes(grid, tables, obs, total, threshold, spent, guard, want_log, 
             if value > 0.0:
                 growth = max(growth, value / abs(factor[f]))
         further = 4.0 * math.log(growth) if growth > 1.0 else 0.0
-        room = most - bound[m]
-        farthest = room + slope * LARGEST_EXTENSION
-        near = False
-        for g in range(n_group):
-            near |= may_matter(groups, g, t[m], variance[m], farthest, farthest, farthest)
-        if not near:
-            continue
         ratio = np.float32(min(a / best_scale, MOST))
         start = i * length
         squares = load(mean, U(0)) * np.float32(0.0)
@@ -106,8 +99,6 @@ def count_extremes(grid, tables, obs, total, threshold, spent, guard, want_log, 
             squares = squares + d * d
         square = float(sum_of(squares))
         own = extension_of(square, n_value)
-        if room + slope * own < least and room + slope * further < least_far:
-            continue
         n_run = find_runs(m, room, slope, own, further, level, False, work, n_run)
         if n_run >= FULL:
             count_runs(grid, obs, n_run, total, level, want_log, work)

@@ -136,6 +136,16 @@ def _and(context, builder, signature, arguments):
     return builder.and_(*arguments)
 
 
+@type_callable(operator.invert)
+def _invert_typer(context):
+    return lambda a: MASK if isinstance(a, Mask) else None
+
+
+@lower_builtin(operator.invert, Mask)
+def _invert(context, builder, signature, arguments):
+    return builder.not_(arguments[0])
+
+
 def _address(context, builder, array_type, array, index):
     """Return the address of a row of an array of one dimension."""
     data = context.make_array(array_type)(context, builder, array).data
@@ -211,6 +221,26 @@ def any_of(context, mask):
 
 
 @intrinsic
+def bits_of(context, mask):
+    """Return the mask as the lowest bits of a number."""
+
+    def generate(context, builder, signature, arguments):
+        return builder.zext(_bits(builder, arguments[0]), ir.IntType(64))
+
+    return types.uint64(mask), generate
+
+
+@intrinsic
+def lowest_bit(context, bits):
+    """Return the place of the lowest bit that is set; there must be one."""
+
+    def generate(context, builder, signature, arguments):
+        return builder.cttz(arguments[0], ir.IntType(1)(1))
+
+    return types.uint64(types.uint64), generate
+
+
+@intrinsic
 def count_of(context, mask):
     """Return in how many lanes the mask is true."""
 
@@ -225,6 +255,26 @@ def _call(builder, name, result, *arguments):
     kind = ir.FunctionType(result, [a.type for a in arguments])
     function = builder.module.globals.get(name) or ir.Function(builder.module, kind, name)
     return builder.call(function, arguments, fastmath=("reassoc",))
+
+
+@intrinsic
+def larger(context, a, b):
+    """Return the larger of two in each lane, `b` where one is NaN; one may be a scalar."""
+    return Lanes(_dtype(a, b))(a, b), _choose(">")
+
+
+@intrinsic
+def smaller(context, a, b):
+    """Return the smaller of two in each lane, `b` where one is NaN; one may be a scalar."""
+    return Lanes(_dtype(a, b))(a, b), _choose("<")
+
+
+def _choose(sign):
+    def generate(context, builder, signature, arguments):
+        a, b = _spread_all(context, builder, signature, arguments)
+        return builder.select(builder.fcmp_ordered(sign, a, b), a, b)
+
+    return generate
 
 
 @intrinsic

@@ -1,6 +1,6 @@
 """What the kernels work on, and how it lies in memory.
 
-Dust models are kept in tiles of `TILE`, the unit of pruning, and tiles in groups of `GROUP`, which
+Dust models are kept in tiles of `TILE`, the unit of pruning, and tiles in groups of as many, which
 are pruned first. Arrays over dust models that the inner loops touch are one-dimensional: a tile
 after the other, and within it a row of `TILE` places after the other, the `Lanes` of
 `dustcast.sed.kernels.lanes`.
@@ -18,9 +18,8 @@ from dustcast.sed.kernels.lanes import N_LANE, zeros
 # Places of Work.counts.
 KEPT, EVALUATED, COUNTED, GIVEN_UP = range(4)
 
-# Dust models a tile, and tiles a group.
+# Dust models a tile, tiles a group, and groups that are tested at once.
 TILE = N_LANE
-GROUP = 8
 TILE_U = U(TILE)
 ZERO, ONE, TWO, THREE = (U(k) for k in range(4))
 # Where rows of a tile begin.
@@ -28,6 +27,8 @@ ROW1, ROW2, ROW3, ROW4, ROW5, ROW6, ROW7, ROW8, ROW9 = (U(row * TILE) for row in
 # Rank of the product of stars and dust in float32 that screens, and rows of its tiles.
 COARSE_RANK = 8
 COARSE_ROWS = 2 + COARSE_RANK
+# Rows of what bounds tiles and groups.
+BOUND_ROWS = 6
 # Length of the list of runs at which it is worked off.
 FULL = 4096
 
@@ -168,8 +169,8 @@ class Work(NamedTuple):
         Two rows of one tile, for what is done a model at a time.
     hits : ndarray of uint64, shape (n_tile,)
         Of `screen_tiles`.
-    tiles, groups : ndarray of shape (6, n_tile) and (6, n_group)
-        Of `tile_bounds`.
+    tiles, groups : ndarray
+        Of `tile_bounds`: BOUND_ROWS rows for each 16 tiles, and for each 16 groups.
     runs, levels : ndarray of uint64, shape (n, 3), and of float64, shape (n,)
         Of `find_runs`.
     """
@@ -215,7 +216,8 @@ def work_space(grid: Grid) -> Work:
     """Return the memory that one thread needs for a grid."""
     n_stellar = len(grid.luminosity)
     n_dust = grid.dust_t.shape[1]
-    n_tile = -(-n_dust // (TILE * GROUP)) * GROUP
+    n_group = -(-n_dust // TILE**2)
+    n_tile = n_group * TILE
     n_place = n_tile * TILE
     n_factor, n_coupled, rank = len(grid.powers), len(grid.coupled), len(grid.vectors)
     stellar = {
@@ -248,8 +250,8 @@ def work_space(grid: Grid) -> Work:
         units=np.zeros(3),
         values=zeros(2 * TILE),
         hits=np.zeros(n_tile, np.uint64),
-        tiles=np.zeros((6, n_tile)),
-        groups=np.zeros((6, n_tile // GROUP)),
+        tiles=zeros(BOUND_ROWS * n_tile),
+        groups=zeros(BOUND_ROWS * -(-n_group // TILE) * TILE),
         runs=np.zeros((FULL + n_tile, 3), np.uint64),
         levels=np.zeros(FULL + n_tile),
     )

@@ -22,11 +22,11 @@ from dustcast.sed.kernels.bounds import (
 from dustcast.sed.kernels.compiled import U, jit
 from dustcast.sed.kernels.counting import count_runs, improve
 from dustcast.sed.kernels.extremes import count_extremes
-from dustcast.sed.kernels.layout import FULL, GIVEN_UP, GROUP, KEPT, TILE
-from dustcast.sed.kernels.sums import arrange, dust_sums, stellar_sums
+from dustcast.sed.kernels.layout import FULL, GIVEN_UP, KEPT, TILE
+from dustcast.sed.kernels.sums import arrange_emission, arrange_sums, dust_sums, stellar_sums
 
-# Dust models a group.
-WIDE = TILE * GROUP
+# Dust models of like luminosity that are sorted by their bound.
+WIDE = 8 * TILE
 # Slices of dust luminosity of which the likeliest stellar models are tried first.
 SLICES = 128
 # How much further from the best one a stellar model may be to be tried.
@@ -53,7 +53,7 @@ def reset(grid, obs, total, work):
     for j in range(work.order.size):
         work.order[j] = j
     dust_sums(grid, obs, work)
-    arrange(grid, total, work)
+    arrange_sums(total, work)
 
 
 @jit
@@ -79,6 +79,7 @@ def screen(grid, obs, tolerance, want_log, work):
     """
     total = np.sum(obs.weight * obs.flux * obs.flux)
     reset(grid, obs, total, work)
+    arrange_emission(grid, work)
     n_tile = n_tile_of(work)
     work.coarse_bound[:] = np.float32(0.0)
     keep(grid, np.inf, 0.0, 0.0, work)
@@ -117,7 +118,8 @@ def first_guess(grid, obs, total, work):
     least = np.float32(np.inf)
     for i in range(bound.size):
         least = min(least, bound[i])
-    likely = np.empty(bound.size, np.int64)
+    # Memory that is not used yet: fresh pages cost more than the search.
+    likely = work.kept
     n = 0
     for i in range(bound.size):
         likely[n] = i
@@ -145,7 +147,7 @@ def first_guess(grid, obs, total, work):
 
 @jit
 def sort_dust(work):
-    """Put dust models of like luminosity into one group, and those of like bound into one tile."""
+    """Put dust models of like luminosity together, and among them those of like bound."""
     order = np.argsort(work.d_scale, kind="mergesort")
     for first in range(0, order.size, WIDE):
         part = order[first : first + WIDE]
@@ -207,9 +209,10 @@ def pruned(grid, tables, obs, tolerance, slack, want_log, work):
     keep(grid, farthest, scale_unit, curvature_unit, work)
 
     # 3. Bounds of the dust models.
-    spent += dust_side(grid, obs, sigma, stellar_bands, farthest, WIDTH, work)
+    spent += dust_side(grid, tables, obs, sigma, stellar_bands, farthest, WIDTH, work)
     sort_dust(work)
-    arrange(grid, total, work)
+    arrange_sums(total, work)
+    arrange_emission(grid, work)
     tile_bounds(0.0, work)
 
     # 4. The smallest chi2.

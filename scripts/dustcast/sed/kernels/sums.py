@@ -43,28 +43,16 @@ def dust_sums(grid, obs, work):
 
 
 @jit
-def arrange(grid, total, work):
-    """Bring sums and emission of the dust models into the order of `work.order`."""
+def arrange_sums(total, work):
+    """Bring the sums of the dust models into the order of `work.order`."""
     n_dust = work.order.size
-    order, plain, dust, emission, coarse = (
-        work.order,
-        work.plain,
-        work.dust,
-        work.emission,
-        work.coarse,
-    )
+    order, plain, dust, coarse = work.order, work.plain, work.dust, work.coarse
     n_row = plain.shape[0]
     for r in range(n_row):
         row = plain[r]
         for place in range(U(n_dust)):
             start = (place // TILE_U * U(n_row) + U(r)) * TILE_U
             dust[start + place % TILE_U] = row[order[place]]
-    n_coupled = grid.coupled.size
-    for c in range(n_coupled):
-        row = grid.dust_t[grid.coupled[c]]
-        for place in range(U(n_dust)):
-            start = (place // TILE_U * U(n_coupled) + U(c)) * TILE_U
-            emission[start + place % TILE_U] = row[order[place]]
     # Of order one, so that float32 holds them.
     size = np.max(plain[1])
     vector = np.max(np.abs(plain[3 : 3 + COARSE_RANK]))
@@ -82,6 +70,18 @@ def arrange(grid, total, work):
         for place in range(U(n_dust)):
             start = (place // TILE_U * U(COARSE_ROWS) + U(r)) * TILE_U
             coarse[start + place % TILE_U] = np.float32(part * row[order[place]])
+
+
+@jit
+def arrange_emission(grid, work):
+    """Bring the emission of the dust models into the order of `work.order`."""
+    order, emission = work.order, work.emission
+    n_coupled = grid.coupled.size
+    for c in range(n_coupled):
+        row = grid.dust_t[grid.coupled[c]]
+        for place in range(U(order.size)):
+            start = (place // TILE_U * U(n_coupled) + U(c)) * TILE_U
+            emission[start + place % TILE_U] = row[order[place]]
 
 
 @jit

@@ -133,7 +133,7 @@ rule tables:
         [f"{RESULTS}/tables/parity.csv", f"{RESULTS}/tables/parity_fluxes.csv"]
         if PARITY_FITS
         else [],
-        f"{RESULTS}/tables/closure.csv" if TABLES else [],
+        f"{RESULTS}/tables/closure.csv" if MOCK else [],
     message:
         "All tables are in {RESULTS}/tables and {RESULTS}/metrics"
 
@@ -148,6 +148,6 @@ rule figures:
             for scale in settings["selection"].get("scales", SCALES)
         ],
         expand(f"{RESULTS}/figures/parity/{{fit}}.png", fit=PARITY_FITS),
-        f"{RESULTS}/figures/closure.png" if TABLES else [],
+        f"{RESULTS}/figures/closure.png" if MOCK else [],
     message:
         "All figures are in {RESULTS}/figures"

@@ -33,8 +33,6 @@ rule mock_moments:
 
 if TABLES:
 
-    FIRST = next(iter(EXPERIMENTS))
-
     rule mock_photometry:
         input:
             models=MOCK_MODELS,
@@ -57,55 +55,6 @@ if TABLES:
             "Simulating the photometry of {config[mock][n_galaxies]} galaxies"
         script:
             "../scripts/mock_photometry.py"
-
-    # What each stage adds to the error. Fits and predictions are those of the first experiment.
-    rule closure:
-        input:
-            photometry=expand(f"{RESULTS}/photometry/{{scale}}.parquet", scale=SCALES),
-            truth=expand(f"{RESULTS}/mock/truth/{{scale}}.parquet", scale=SCALES),
-            full=expand(f"{RESULTS}/sed/{{scale}}/full.parquet", scale=SCALES),
-            short=expand(f"{RESULTS}/sed/{{scale}}/short.parquet", scale=SCALES),
-            predictions=f"{RESULTS}/predictions/{FIRST}.parquet",
-        output:
-            f"{RESULTS}/tables/closure.csv",
-        log:
-            log_of("closure"),
-        benchmark:
-            benchmark_of("closure")
-        conda:
-            "../envs/sed.yaml"
-        params:
-            code=code_hash("mock"),
-            scales=SCALES,
-            regressor=EXPERIMENTS[FIRST]["regressors"][0],
-        message:
-            "Measuring the error of each stage against truth"
-        script:
-            "../scripts/closure.py"
-
-    rule closure_figure:
-        input:
-            f"{RESULTS}/tables/closure.csv",
-        output:
-            png=report(
-                f"{RESULTS}/figures/closure.png",
-                caption=caption("closure"),
-                category="Closure",
-                labels={"figure": "error of each stage against truth"},
-            ),
-            pdf=f"{RESULTS}/figures/closure.pdf",
-        log:
-            log_of("closure_figure"),
-        benchmark:
-            benchmark_of("closure_figure")
-        conda:
-            "../envs/figures.yaml"
-        params:
-            code=code_hash("figures"),
-        message:
-            "Figure: error of each stage against truth"
-        script:
-            "../scripts/closure_figure.py"
 
 
 if MOCK and not TABLES:
@@ -225,3 +174,80 @@ if MOCK and not TABLES:
             "Comparing the images of {wildcards.galaxy} with what was put into them"
         script:
             "../scripts/stage_residuals.py"
+
+
+if MOCK:
+
+    FIRST = next(iter(EXPERIMENTS))
+
+    # What each stage adds to the error. Fits and predictions are those of the first experiment.
+    rule closure:
+        input:
+            photometry=[
+                path
+                for scale in SCALES
+                for path in tables_at(scale, "photometry/{sample}")
+            ],
+            truth=expand(f"{RESULTS}/mock/truth/{{scale}}.parquet", scale=SCALES),
+            full=[
+                path
+                for scale in SCALES
+                for path in tables_at(scale, "sed/{sample}/full")
+            ],
+            short=[
+                path
+                for scale in SCALES
+                for path in tables_at(scale, "sed/{sample}/short")
+            ],
+            stages=(
+                []
+                if TABLES
+                else [
+                    f"{RESULTS}/mock/stages/{galaxy}.parquet"
+                    for galaxy in dict.fromkeys(galaxy for galaxy, _ in CUBES)
+                ]
+            ),
+            predictions=f"{RESULTS}/predictions/{FIRST}.parquet",
+        output:
+            f"{RESULTS}/tables/closure.csv",
+        log:
+            log_of("closure"),
+        benchmark:
+            benchmark_of("closure")
+        conda:
+            "../envs/sed.yaml"
+        params:
+            code=code_hash("mock"),
+            # How many tables each scale has.
+            scales={
+                scale: len(tables_at(scale, "photometry/{sample}")) for scale in SCALES
+            },
+            regressor=EXPERIMENTS[FIRST]["regressors"][0],
+        message:
+            "Measuring the error of each stage against truth"
+        script:
+            "../scripts/closure.py"
+
+    rule closure_figure:
+        input:
+            f"{RESULTS}/tables/closure.csv",
+        output:
+            png=report(
+                f"{RESULTS}/figures/closure.png",
+                caption=caption("closure"),
+                category="Closure",
+                labels={"figure": "error of each stage against truth"},
+            ),
+            pdf=f"{RESULTS}/figures/closure.pdf",
+        log:
+            log_of("closure_figure"),
+        benchmark:
+            benchmark_of("closure_figure")
+        conda:
+            "../envs/figures.yaml"
+        params:
+            code=code_hash("figures"),
+        message:
+            "Figure: error of each stage against truth"
+        script:
+            "../scripts/closure_figure.py"

@@ -96,6 +96,28 @@ def test_fits_without_dust_do_not_count():
     assert np.isnan(closure.split_error(np.empty(0), text([]))["bias"])
 
 
+def test_stages_of_the_images_count_galaxies():
+    def table(galaxy, stars, sky):
+        return Table(
+            {
+                "galaxy": text([galaxy] * 2),
+                "stage": text(["stars", "sky"]),
+                "quantity": text(["flux_left", "flux"]),
+                "scale": text(["", ""]),
+                "band": text(["SDSS_r"] * 2),
+                "residual": np.array([stars, sky]),
+            }
+        )
+
+    rows = closure.stage_rows([table("A", 0.02, -0.1), table("B", 0.04, 0.3)])
+    assert [row["stage"] for row in rows] == ["stars", "sky"]
+    assert [row["n"] for row in rows] == [2, 2]
+    assert rows[0]["bias"] == pytest.approx(0.03)
+    assert rows[1]["between"] == pytest.approx(np.sqrt(0.05))
+    assert rows[1]["within"] == 0
+    assert closure.stage_rows([]) == []
+
+
 def predictions(truth):
     n = truth.n_rows
     return Table(

@@ -320,3 +320,34 @@ def test_fluxes_survive_cleaning_and_convolution(tmp_path, deep, galaxy, sky, ro
         ):  # fmt: skip
             assert abs(rows_of[stage, quantity, at, band]) < 0.005, (band, stage)
     assert psf_reach("SDSS_r", rows) == pytest.approx(5 * find_psf("SPIRE_250").fwhm)
+
+
+@pytest.mark.science
+def test_errors_are_those_of_re_draws(tmp_path, monkeypatch, galaxy, sky, rows):
+    """Calibration and extinction set to their true values, what is left is the noise of the sky."""
+    monkeypatch.setattr(mock, "STARS_PER_DEG2", 0.0)
+    monkeypatch.setattr(mock, "CUT_IMAGES", 0.0)
+    monkeypatch.setattr(mock, "missing_bands", lambda galaxy, bands, seed: set())
+    bands = ["WISE_22", "PACS_100", "SPIRE_250"]
+    scale = scale_of(rows[0])
+    grid, maps = true_maps(galaxy, sky, rows[0], rows, SETTINGS)
+    radius = grid.elliptical_radius(galaxy.pa, galaxy.axis_ratio) / (galaxy.d25_arcsec / 2)
+    pulls = {band: [] for band in bands}
+    around = {band: [] for band in bands}
+    for seed in range(8):
+        reddened = replace(galaxy, ebv=mock.draw_reddening(galaxy, seed)[0], ebv_err=0.0)
+        paths = {band: tmp_path / f"{band}.fits" for band in bands}
+        _, table = mock.observe_galaxy(
+            galaxy, sky, rows[:1], paths, tmp_path / "gaia.csv", tmp_path / "ebv.csv", SETTINGS,
+            seed=seed, least_pixel_arcsec=4.0, progress=lambda: None,
+        )  # fmt: skip
+        for band, offset in zip(bands, table["calibration_error"]):
+            write_clean(tmp_path / "clean.fits", clean_band(paths[band], band, reddened, []))
+            image = read_clean(tmp_path / "clean.fits")
+            layer = make_layers(image, [scale], reddened, SETTINGS)[scale.name]
+            pull = (layer.flux / (1 + offset) - maps[band]) / layer.parts["RMS"]
+            pulls[band].append(pull[radius <= 1])
+            around[band].append(pull[(radius > 1.8) & (radius < 3)])
+    for band in bands:
+        assert 0.9 < np.std(pulls[band]) < 1.1, band
+        assert 0.9 < np.nanstd(around[band]) < 1.1, band

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from dustcast.tables import DataError, Table
+from dustcast.tables import DataError, Table, stack_tables
 from dustcast.units import DUST_TEMPERATURE_EXPONENT, DUST_TEMPERATURE_UMIN_1_K
 
 COLUMNS = ("stage", "quantity", "scale", "band", "n", "bias", "scatter", "within", "between")
@@ -128,6 +128,26 @@ def prediction_rows(predictions, truths):
             for stage, reference in (("predict_fit", part["truth"]), ("predict_truth", true)):
                 residual = part["prediction"] - reference
                 rows.append(_row(stage, target, scale, "", residual, part, every))
+    return rows
+
+
+def stage_rows(tables):
+    """Return the rows of the stages of the images, galaxies being their samples.
+
+    Parameters
+    ----------
+    tables : list of Table
+        ``mock/stages/{galaxy}.parquet``: stage, quantity, scale, band, galaxy, residual.
+    """
+    table = stack_tables(tables)
+    if table.n_rows == 0:
+        return []
+    names = ("stage", "quantity", "scale", "band")
+    keys = list(zip(*(table[name] for name in names)))
+    rows = []
+    for key in dict.fromkeys(keys):
+        keep = np.array([other == key for other in keys])
+        rows.append(_row(*key, table["residual"][keep], table, keep))
     return rows
 
 

@@ -42,7 +42,7 @@ ROTATED = ("PACS",)
 
 # The sky in units of the noise of 18" squares: its level, the change from the centre to an edge,
 # and the bend there (standard deviations).
-SKY_TERMS = {(0, 0): 10.0, (1, 0): 2.0, (0, 1): 2.0, (2, 0): 0.7, (1, 1): 0.7, (0, 2): 0.7}
+SKY_TERMS = {(0, 0): 10.0, (1, 0): 0.3, (0, 1): 0.3, (2, 0): 0.15, (1, 1): 0.15, (0, 2): 0.15}
 BAD_PIXELS = 1e-4  # share of an image
 # Every image lacks up to this share of its side at each edge; a few lack much more at one edge.
 RAGGED_EDGE, CUT_EDGE, CUT_IMAGES = 0.03, (0.2, 0.4), 0.05

@@ -124,6 +124,10 @@ slurm: ## SLURM for the tests, where it is missing (Debian, Ubuntu, as root)
 test-slurm: slurm venv ## a small run on a SLURM that the test starts (also part of make test)
 	$(PY) -m pytest tests/workflow/test_slurm.py $(TESTS)
 
+.PHONY: test-faults
+test-faults: venv ## ten kills of the demo, full disks, corrupt files (two kills are part of make test)
+	$(PY) -m pytest tests/workflow/test_faults.py -m "science or not science" $(TESTS)
+
 .PHONY: lint
 lint: venv ## style of Python and Snakemake files
 	$(PY) -m ruff check .
@@ -138,6 +142,11 @@ bench-fit: venv ## speed and memory of the fits
 .PHONY: bench-images
 bench-images: venv ## speed and memory of convolution and cubes
 	OMP_NUM_THREADS=1 PYTHONPATH=scripts $(PY) tests/bench/bench_images.py
+
+.PHONY: bench-cost
+bench-cost: venv ## one galaxy of archive size, and docs/cost.md from it (DUSTCAST_DATA as above)
+	PYTHONPATH=scripts $(PY) tests/bench/bench_galaxy.py .cache/cost
+	PYTHONPATH=scripts $(PY) tests/bench/cost.py .cache/cost
 
 .PHONY: bench-dag
 bench-dag: venv ## time and memory of planning the paper's run

@@ -15,11 +15,16 @@ import sys
 import time
 
 import checkout
+import numpy as np
 import processes
 import pytest
+import yaml
+from astropy.io import fits
 from checkout import TINY
 
 from dustcast import bridge
+from dustcast.sample import GALAXY_COLUMNS
+from dustcast.tables import read_table, write_rows
 
 DEMO = "config/demo.yaml"
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount a small disk")
@@ -193,3 +198,73 @@ def test_corrupt_table_is_named_and_nothing_corrupt_goes_on(tiny, tmp_path):
     assert "run again" in sentence
     assert "Traceback" not in done.stdout
     assert not (folder / "results/tiny/features/global.parquet").exists()
+
+
+FAULTS = {
+    "SDSS_u": "cut short",
+    "SDSS_g": "all NaN",
+    "SDSS_r": "empty file",
+    "SDSS_i": "elsewhere on the sky",
+    "SDSS_z": "no coordinates",
+}
+
+
+def write_image(path, fault=None):
+    """Write a disc on a noisy sky, 10 arcmin wide, damaged in one of the ways of FAULTS."""
+    size, pixel = 200, 3 / 3600
+    x = np.arange(size) - (size - 1) / 2
+    data = 20 * np.exp(-np.hypot(x, x[:, None]) / 5)
+    data += np.random.default_rng(0).normal(5, 0.2, data.shape)
+    header = fits.Header({"BUNIT": "MJy/sr"})
+    if fault != "no coordinates":
+        right_ascension = 40.0 if fault == "elsewhere on the sky" else 150.0
+        header.update({"CTYPE1": "RA---TAN", "CRVAL1": right_ascension, "CDELT1": -pixel})
+        header.update({"CTYPE2": "DEC--TAN", "CRVAL2": 20.0, "CDELT2": pixel})
+        header.update({"CRPIX1": (size + 1) / 2, "CRPIX2": (size + 1) / 2})
+    if fault == "all NaN":
+        data[:] = np.nan
+    fits.PrimaryHDU(data.astype("f4"), header).writeto(path)
+    if fault == "cut short":
+        path.write_bytes(path.read_bytes()[:50_000])
+    elif fault == "empty file":
+        path.write_bytes(b"")
+
+
+def test_faulty_images_cost_their_band_and_no_more(tiny, tmp_path):
+    folder = checkout.copy_compiled(tmp_path / "run", tiny)
+    write_image(folder / "good.fits")
+    images = {"whole": {}, "part": {}, "nothing": {}}
+    for band, fault in FAULTS.items():
+        write_image(folder / f"{band}.fits", fault)
+        images["whole"][band] = "good.fits"
+        images["part"][band] = images["nothing"][band] = f"{band}.fits"
+    for band in ("WISE_12", "SPIRE_250"):
+        images["part"][band] = images["whole"][band] = "good.fits"
+    shape = {"ra": 150, "dec": 20, "distance": 10, "redshift": 0, "d25_arcsec": 120}
+    shape |= {"axis_ratio": 1, "pa": 0, "source": "made", "ebv": 0.02, "ebv_err": 0.01}
+    rows = [dict.fromkeys(GALAXY_COLUMNS, "") | shape | {"galaxy": name} for name in images]
+    write_rows(folder / "galaxies.csv", rows, GALAXY_COLUMNS)
+    settings = {
+        "run": "own",
+        "scales": ["18arcsec"],
+        "survey": {"source": "local", "images": images},
+        "sample": {"by_hand": "galaxies.csv"},
+        "stars": {"source": "by_hand"},
+    }
+    (folder / "own.yaml").write_text(yaml.safe_dump(settings))
+    checkout.snakemake(folder, "pixels", "--cores", "2", config="own.yaml")
+
+    results = folder / "results/own"
+    tables = {name: read_table(results / f"photometry/{name}/18arcsec.parquet") for name in images}
+    n_pixels = len(tables["whole"]["id"])
+    assert n_pixels > 20
+    assert len(tables["part"]["id"]) == n_pixels
+    np.testing.assert_array_equal(tables["part"]["WISE_12"], tables["whole"]["WISE_12"])
+    assert len(tables["nothing"]["id"]) == 0
+    for band in FAULTS:
+        assert np.isfinite(tables["whole"][band]).any(), band
+        assert not np.isfinite(tables["part"][band]).any(), band
+    listed = read_table(results / "images/part/clean.parquet").meta["exclusions"]
+    reasons = {band: reason for _, band, _, _, reason in listed}
+    for band in FAULTS:
+        assert f"raw/{band}.fits" in reasons[band], reasons[band]

@@ -3,7 +3,7 @@ sys.path.insert(0, str(Path(workflow.basedir) / "scripts"))
 
 from dustcast import config as configuration
 from dustcast import checks, experiments, population, sample
-from dustcast.bands import bands_of
+from dustcast.bands import band_table, bands_of
 from dustcast.provenance import code_hash, config_hash
 from dustcast.tables import DataError, read_csv
 
@@ -156,6 +156,24 @@ def bands_with_images(galaxy):
     if config["survey"]["source"] != "local":
         return IMAGE_BANDS
     return [band for band in IMAGE_BANDS if band in config["survey"]["images"][galaxy]]
+
+
+def largest_image(wildcards):
+    """Return how many million pixels the largest image of a galaxy has, as the archive cuts it."""
+    bands = configuration.image_bands(bands_with_images(wildcards.galaxy))
+    finest = min(band_table()[band].pixel_arcsec for band in bands)
+    return (KNOWN[wildcards.galaxy].field_arcsec / finest) ** 2 / 1e6
+
+
+def clean_threads(wildcards):
+    """Return how many images are cleaned at once: few if they are large, for the memory's sake."""
+    return max(1, min(4, int(80 / largest_image(wildcards))))
+
+
+def clean_memory(wildcards, attempt):
+    """Return the memory in MB to clean images: 110 a million pixels of each (docs/cost.md)."""
+    megapixels = largest_image(wildcards) * clean_threads(wildcards)
+    return round(500 + 110 * megapixels) * attempt
 
 
 def raw_images(galaxy):

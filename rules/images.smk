@@ -153,9 +153,9 @@ rule clean_image:
         benchmark_of("clean_image/{galaxy}")
     conda:
         "../envs/images.yaml"
-    threads: 4
+    threads: clean_threads
     resources:
-        mem_mb=growing(6000),
+        mem_mb=clean_memory,
     params:
         code=code_hash("imaging"),
         bands=IMAGE_BANDS,

@@ -282,7 +282,7 @@ rule ship_model:
     conda:
         "../envs/learning.yaml"
     resources:
-        mem_mb=4000,
+        mem_mb=growing(4000),
     params:
         code=code_hash("learning"),
         settings=lambda wildcards: shipped_settings(wildcards.experiment),

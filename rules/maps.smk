@@ -16,7 +16,7 @@ rule predict_pixels:
     conda:
         "../envs/learning.yaml"
     resources:
-        mem_mb=4000,
+        mem_mb=growing(4000),
     params:
         code=code_hash("learning"),
     message:

@@ -80,7 +80,7 @@ if MOCK and not TABLES:
         conda:
             "../envs/mock.yaml"
         resources:
-            mem_mb=4000,
+            mem_mb=growing(4000),
         params:
             code=code_hash("mock", "sed", "imaging"),
             bands=IMAGE_BANDS,
@@ -106,7 +106,7 @@ if MOCK and not TABLES:
         conda:
             "../envs/mock.yaml"
         resources:
-            mem_mb=2000,
+            mem_mb=growing(2000),
         params:
             code=code_hash("mock", "imaging"),
             row=lambda wildcards: CUBES[wildcards.galaxy, wildcards.scale],
@@ -164,7 +164,7 @@ if MOCK and not TABLES:
         conda:
             "../envs/mock.yaml"
         resources:
-            mem_mb=4000,
+            mem_mb=growing(4000),
         params:
             code=code_hash("mock", "imaging"),
             bands=IMAGE_BANDS,

@@ -36,8 +36,11 @@ import time
 import traceback
 from pathlib import Path
 
-from dustcast.provenance import config_hash, strict_environment, versions
+from dustcast.provenance import config_hash, isolate, strict_environment, versions
 from dustcast.tables import DataError, write_text
+
+# Before the script imports the library that it calls.
+isolate()
 
 # Where files lie says nothing of what is in them.
 UNTOLD = frozenset({"data_dir", "mirror"})

@@ -121,7 +121,7 @@ def strict_environment():
     DataError
         If a loaded third-party module lies outside ``sys.prefix``.
     """
-    if os.environ.get("DUSTCAST_STRICT_ENV", "") in ("", "0"):
+    if not _is_strict():
         return
     borrowed = foreign_modules(sys.modules.values())
     if borrowed:
@@ -131,6 +131,27 @@ def strict_environment():
             f"the module {name}{more} was borrowed from {path}, outside this job's environment "
             f"{sys.prefix}: add the package to the rule's file in envs/"
         )
+
+
+def isolate():
+    """Take the packages of other environments off the path, if DUSTCAST_STRICT_ENV is set.
+
+    A library may try to import what it can do without (scipy reaches charset_normalizer by way of
+    numpy.f2py), and would get the driver's.
+    """
+    if _is_strict():
+        sys.path[:] = [path for path in sys.path if not _is_foreign(path)]
+
+
+def _is_strict():
+    """Return whether DUSTCAST_STRICT_ENV is set."""
+    return os.environ.get("DUSTCAST_STRICT_ENV", "") not in ("", "0")
+
+
+def _is_foreign(path):
+    """Return whether a folder of the path holds packages of another environment."""
+    path = Path(path).resolve()
+    return "site-packages" in path.parts and not path.is_relative_to(Path(sys.prefix).resolve())
 
 
 def foreign_modules(modules):

@@ -90,6 +90,12 @@ class Galaxy:
         return pixel_scale_pc(self.d25_arcsec, self.distance)
 
     @property
+    def field_arcsec(self):
+        """Side of the galaxy's images in arcsec: DustPedia's cutouts, or what holds D25."""
+        cutout = 1800.0 if self.d25_arcsec < 360 else 3600.0
+        return max(cutout, 1.5 * self.d25_arcsec)
+
+    @property
     def area_arcsec2(self):
         """Area of the D25 ellipse in arcsec2."""
         return math.pi / 4 * self.d25_arcsec**2 * self.axis_ratio

@@ -2,6 +2,7 @@ import shutil
 import subprocess
 import sys
 import types
+from pathlib import Path
 
 import pytest
 
@@ -132,6 +133,18 @@ def test_strict_environment_acts_only_when_asked(tmp_path, monkeypatch):
     monkeypatch.setenv("DUSTCAST_STRICT_ENV", "1")
     with pytest.raises(DataError, match=r"alien.* outside .*add the package to the rule's file"):
         provenance.strict_environment()
+
+
+def test_packages_of_others_leave_the_path_only_when_asked(tmp_path, monkeypatch):
+    own = Path(sys.prefix) / "lib" / "site-packages"
+    paths = [str(tmp_path / "site-packages"), str(own), str(tmp_path / "scripts"), ""]
+    monkeypatch.setattr(sys, "path", list(paths))
+    monkeypatch.delenv("DUSTCAST_STRICT_ENV", raising=False)
+    provenance.isolate()
+    assert sys.path == paths
+    monkeypatch.setenv("DUSTCAST_STRICT_ENV", "1")
+    provenance.isolate()
+    assert sys.path == paths[1:]
 
 
 def test_this_process_passes_the_strict_check(monkeypatch):

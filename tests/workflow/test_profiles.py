@@ -49,7 +49,7 @@ def test_requests_of_rules_grow_with_the_attempt():
         for amount in re.findall(
             r"(?:mem_mb|runtime)\s*=\s*([^,]+)", rule.directives.get("resources", "")
         ):
-            assert amount.startswith(("growing(", "fit_minutes")), rule.name
+            assert amount.startswith(("growing(", "fit_minutes", "clean_memory")), rule.name
 
 
 @pytest.mark.parametrize("name", PROFILES)

@@ -77,8 +77,11 @@ def test_odd_paths_go_through_the_workflow(tmp_path):
     folder = checkout.copy_repository(tmp_path / "my 'checkout' $(touch made)")
     odd = folder / ODD
     odd.mkdir()
-    image = np.ones((5, 5), "f4")
-    fits.PrimaryHDU(image).writeto(odd / "r é.fits")
+    image = np.ones((90, 90), "f4")
+    header = fits.Header({"BUNIT": "MJy/sr", "CRPIX1": 45.5, "CRPIX2": 45.5})
+    header.update({"CTYPE1": "RA---TAN", "CRVAL1": 150.0, "CDELT1": -1 / 3600})
+    header.update({"CTYPE2": "DEC--TAN", "CRVAL2": 20.0, "CDELT2": 1 / 3600})
+    fits.PrimaryHDU(image, header).writeto(odd / "r é.fits")
     row = {"galaxy": "mine", "ra": 150, "dec": 20, "distance": 10, "redshift": 0}
     row |= {"d25_arcsec": 60, "axis_ratio": 1, "pa": 0, "source": "x", "ebv": 0, "ebv_err": 0.01}
     line = ",".join(str(row.get(column, "")) for column in GALAXY_COLUMNS)

@@ -155,7 +155,18 @@ def test_captions_are_valid(path, known):
         else {}
     )
     snakemake = SimpleNamespace(
-        wildcards=wildcards, config={"run": "global", "scales": ["global", "400pc"]}
+        wildcards=wildcards,
+        # What the rules of the paper's figures have; a run may highlight no galaxies.
+        params=SimpleNamespace(
+            galaxy="M33",
+            galaxies=["NGC3031", "NGC5457"] if known else [],
+            highlight=["M31", "M33"] if known else [],
+            scale="18arcsec",
+            target="sMd",
+            told=Wildcards(scale="3kpc", instead="400pc"),
+            fine=Wildcards(scale="6.7arcsec", experiment="fine"),
+        ),
+        config={"run": "global", "scales": ["global", "400pc"]},
     )
     environment = jinja2.Environment(undefined=jinja2.StrictUndefined)
     rendered = environment.from_string(path.read_text(encoding="utf-8")).render(snakemake=snakemake)

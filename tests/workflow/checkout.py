@@ -1,9 +1,11 @@
 """A copy of the repository to run in, so that a test never touches the user's results."""
 
+import hashlib
 import os
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import house
 import numpy as np
@@ -36,9 +38,15 @@ def copy_compiled(folder, run):
     What numba compiled there, which takes longer than the rest of a small run, comes along.
     """
     made = {"results", "grids", ".snakemake"}
-    return shutil.copytree(
+    shutil.copytree(
         run, folder, ignore=lambda path, names: made & set(names) if path == str(run) else set()
     )
+    # numba files it under a hash of the path of the sources.
+    kernels = Path("scripts/dustcast/sed/kernels")
+    old, new = (hashlib.sha1(str(root / kernels).encode()).hexdigest() for root in (run, folder))
+    for compiled in (folder / kernels / "__pycache__").glob(f"kernels-*/*_{old}"):
+        compiled.rename(compiled.with_name(compiled.name.replace(old, new)))
+    return folder
 
 
 def table_bytes(folder, run="tiny"):

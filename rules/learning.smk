@@ -262,6 +262,31 @@ rule collect_seeds:
         "../scripts/collect_seeds.py"
 
 
+# What sigma of models of whole galaxies is worth on pixels: config/sigma_split.csv.
+rule sigma_split:
+    input:
+        whole=f"{RESULTS}/features/global.parquet",
+        pixels=f"{RESULTS}/features/{{scale}}.parquet",
+        folds=f"{RESULTS}/folds.csv",
+    output:
+        f"{RESULTS}/tables/sigma_split_{{scale}}.csv",
+    log:
+        log_of("sigma_split/{scale}"),
+    benchmark:
+        benchmark_of("sigma_split/{scale}")
+    conda:
+        "../envs/learning.yaml"
+    params:
+        code=code_hash("learning"),
+        selection={"flux_errors": True},
+        regressor="xgboost",
+        seed=config["learning"]["seed"],
+    message:
+        "Carrying sigma of whole galaxies to pixels of {wildcards.scale}"
+    script:
+        "../scripts/sigma_split.py"
+
+
 # What leaves the run: the models of an experiment's first regressor, and one of all its galaxies.
 rule ship_model:
     input:

@@ -194,3 +194,31 @@ def test_errors_of_the_stars_are_measured_against_the_full_fit():
     assert found["correlation"] == pytest.approx(-0.6, abs=0.03)
     assert found["scatter"] == pytest.approx(0.1, rel=0.05)
     assert found["sum_rmse"] == pytest.approx(np.sqrt(0.09 + 0.01 - 2 * 0.6 * 0.03), rel=0.05)
+
+
+def test_sigma_on_pixels_that_scatter_more_in_two_parts():
+    photometry, short, truth = samples(N)
+    rng = np.random.default_rng(4)
+    truth["sMd"] = truth["sMd"] + 0.2 * rng.normal(size=N)
+    options = {"flux_errors": True}
+    whole = build_features(short, None, photometry, BANDS, truth=truth, **options)
+    whole, names = select_features(whole, options)
+    # Forty pixels a galaxy like itself: 0.3 dex that they share, 0.4 of their own.
+    rows = np.repeat(np.arange(N), 40)
+    pixels = whole.rows(rows)
+    spot = [f"{k % 8 * 3}_{k // 8 * 3}" for k in range(40)] * N
+    pixels["id"] = np.array([f"g{g}/1kpc/{xy}" for g, xy in zip(rows, spot)], dtype=object)
+    clean = samples(N)[2]["sMd"][rows]
+    own = 0.4 * rng.normal(size=len(rows))
+    pixels["sMd"] = clean + (0.3 * rng.normal(size=N))[rows] + own
+    pixels["sLd"] = pixels["sLd"] + 1e-3 * own
+    pixels["Td"] = pixels["Td"] + 1e-3 * own
+    folds = {f"g{k}": k % 3 for k in range(N)}
+    settings = {"n_inner": 3, "sigma": {"n_inner": 2}, "parameters": {"alpha": 0.01}}
+    table = shipping.carried_sigma(whole, pixels, names, folds, "linear", settings)
+    assert table["target"].tolist() == list(TARGETS)
+    row = {name: table[name][1] for name in table}
+    assert row["rmse"] == pytest.approx(0.5, rel=0.15)
+    assert row["inflation"] == pytest.approx(0.5 / 0.2, rel=0.25)
+    assert row["galaxy_share"] == pytest.approx(0.36, abs=0.12)
+    assert (row["n_galaxies"], row["n_samples"]) == (N, 40 * N)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 import numpy as np
+from matplotlib.figure import Figure
 
 from dustcast.bands import REFERENCE_BAND, bands_of
 from dustcast.figures import style
@@ -30,6 +31,9 @@ NO_DATA_COLOUR = "#EEEEEE"
 CONTOUR_SHARES = (0.1, 0.3, 0.6)
 # Part of the width of a panel that a scale bar may fill.
 BAR_SHARE = 0.4
+# Millimetres: side of a panel, gap between columns, space above and below it for its title and
+# its colour bar.
+SIDE, GAP, ABOVE, BELOW, COLOUR_BAR = 33.0, 3.2, 6.0, 9.0, 2.0
 
 
 def read_maps(paths):
@@ -92,9 +96,7 @@ def dust_maps(maps, contours, band, totals):
     header = maps["header"]
     window = _window(maps["sMd"]["VALUE"])
     with style.context():
-        figure = style.new_figure(style.PAGE_MM, 0.78 * style.PAGE_MM)
-        figure.get_layout_engine().set(h_pad=0.08, hspace=0.06)
-        axes = figure.subplots(3, len(COLUMNS))
+        figure, axes = _page(3, len(COLUMNS))
         for column, (name, (label, colours, logarithmic)) in enumerate(COLUMNS.items()):
             value, sigma = (maps[name][key][window] for key in ("VALUE", "SIGMA"))
             _panel(figure, axes[0, column], value, colours, logarithmic)
@@ -117,6 +119,21 @@ def dust_maps(maps, contours, band, totals):
     return figure
 
 
+def _page(n_rows, n_columns):
+    """Return a figure and its square panels: nothing on it moves with what is drawn."""
+    width, height = style.PAGE_MM, n_rows * (ABOVE + SIDE + BELOW)
+    figure = Figure(figsize=(width / style.MM_PER_INCH, height / style.MM_PER_INCH))
+    margin = (width - n_columns * SIDE - (n_columns - 1) * GAP) / 2
+    axes = np.empty((n_rows, n_columns), dtype=object)
+    for row, column in np.ndindex(n_rows, n_columns):
+        left = margin + column * (SIDE + GAP)
+        bottom = height - (row + 1) * (ABOVE + SIDE) - row * BELOW
+        axes[row, column] = figure.add_axes(
+            (left / width, bottom / height, SIDE / width, SIDE / height)
+        )
+    return figure, axes
+
+
 def _window(value):
     """Return the slices around the pixels with a value, square and with a margin."""
     rows, columns = np.nonzero(np.isfinite(value))
@@ -134,7 +151,7 @@ def _known(planes, window):
 def _panel(figure, ax, image, colours, logarithmic, whole=False):
     """Draw an image with its colour bar; without a value the panel says so."""
     from matplotlib.colors import LogNorm, Normalize
-    from matplotlib.ticker import MaxNLocator
+    from matplotlib.ticker import LogLocator, MaxNLocator
 
     known = image[np.isfinite(image) & ((image > 0) | (not logarithmic))]
     ax.set_facecolor(NO_DATA_COLOUR)
@@ -146,12 +163,17 @@ def _panel(figure, ax, image, colours, logarithmic, whole=False):
         # A common value has a bar too.
         low, high = low - 0.5 * abs(low) - 1e-6, high + 0.5 * abs(high) + 1e-6
     norm = LogNorm(low, high) if logarithmic else Normalize(low, high)
-    shown = ax.imshow(image, origin="lower", cmap=colours, norm=norm, interpolation="nearest")
-    bar = figure.colorbar(shown, ax=ax, location="bottom", fraction=0.06, pad=0.04)
+    shown = ax.imshow(
+        image, origin="lower", cmap=colours, norm=norm, interpolation="nearest", aspect="auto"
+    )
+    place = ax.inset_axes((0.0, -2 * COLOUR_BAR / SIDE, 1.0, COLOUR_BAR / SIDE))
+    bar = figure.colorbar(shown, cax=place, orientation="horizontal")
     bar.ax.tick_params(labelsize=6, pad=1.5)
     if not logarithmic:
         bar.ax.xaxis.set_major_locator(MaxNLocator(3, integer=whole))
     else:
+        bar.ax.xaxis.set_major_locator(LogLocator(subs=(1, 3)))
+        bar.ax.xaxis.set_major_formatter("{x:g}")
         bar.ax.minorticks_off()
 
 
@@ -169,6 +191,7 @@ def _classes(ax, image):
         vmin=-0.5,
         vmax=2.5,
         interpolation="nearest",
+        aspect="auto",
     )
     known = shown[np.isfinite(shown)]
     shares = [np.mean(known == k) if known.size else 0.0 for k in range(3)]
@@ -179,7 +202,7 @@ def _classes(ax, image):
     ax.legend(
         handles=patches,
         loc="upper center",
-        bbox_to_anchor=(0.5, -0.02),
+        bbox_to_anchor=(0.5, 0.0),
         fontsize=6,
         handlelength=0.8,
         borderpad=0.1,

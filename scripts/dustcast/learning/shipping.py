@@ -25,6 +25,7 @@ from dustcast.learning.features import (
     targets_from_fit,
 )
 from dustcast.learning.metrics import METRICS, metrics_table
+from dustcast.learning.split import fit_split, positions
 from dustcast.sample import GLOBAL
 from dustcast.tables import DataError, Table, read_csv, write_rows, write_text
 from dustcast.units import SOLAR_LUMINOSITY_W, SOLAR_MASS_KG
@@ -239,6 +240,55 @@ def read_sigma_shares(path):
         source = rows[target]["source"]
         split[target] = {"galaxy_share": share, "inflation": inflation, "source": source}
     return split
+
+
+def carried_sigma(whole, pixels, names, folds, regressor, settings=None, seed=0):
+    """Return what sigma of models of whole galaxies is worth on pixels of others.
+
+    Parameters
+    ----------
+    whole, pixels : Table
+        Features of whole galaxies, and of pixels of one scale.
+    names : list of str
+        Inputs.
+    folds : dict of str to int
+        Test fold of each galaxy: its pixels are predicted by models that did not see it.
+    regressor, settings, seed
+        See `experiments.train_fold`.
+
+    Returns
+    -------
+    Table
+        target; galaxy_share, the part of the variance that a galaxy shares (`split.fit_split`);
+        inflation = sqrt(<r^2 / sigma^2>); and of the pixels n_galaxies, n_samples, rmse, me.
+        Every galaxy counts the same.
+    """
+    weight = sample_weights(pixels["galaxy"])
+    galaxy = np.asarray(pixels["galaxy"], dtype=str)
+    fold_of = np.array([folds[name] for name in galaxy.tolist()], dtype=int)
+    rows = []
+    for target in TARGETS:
+        prediction, sigma = np.empty(pixels.n_rows), np.empty(pixels.n_rows)
+        for fold in sorted(set(fold_of.tolist())):
+            others = {name for name, other in folds.items() if other != fold}
+            model = train_fold(whole, names, target, others, regressor, settings, seed)
+            mine = fold_of == fold
+            prediction[mine], sigma[mine] = model.predict(pixels.rows(mine))
+        residual = prediction - pixels[target]
+        split = fit_split(residual, sigma, galaxy, *positions(pixels["id"]))
+        common, own = (np.average(part**2, weights=weight) for part in split.predict(sigma))
+        rows.append(
+            {
+                "target": target,
+                "galaxy_share": common / (common + own),
+                "inflation": np.sqrt(np.average((residual / sigma) ** 2, weights=weight)),
+                "n_galaxies": len(set(galaxy.tolist())),
+                "n_samples": pixels.n_rows,
+                "rmse": np.sqrt(np.average(residual**2, weights=weight)),
+                "me": np.average(residual, weights=weight),
+            }
+        )
+    return Table({name: np.array([row[name] for row in rows]) for name in rows[0]})
 
 
 def star_errors(predictions, short, full):

@@ -233,13 +233,9 @@ def write_image(path, fault=None):
 def test_faulty_images_cost_their_band_and_no_more(tiny, tmp_path):
     folder = checkout.copy_compiled(tmp_path / "run", tiny)
     write_image(folder / "good.fits")
-    images = {"whole": {}, "part": {}, "nothing": {}}
-    for band, fault in FAULTS.items():
-        write_image(folder / f"{band}.fits", fault)
-        images["whole"][band] = "good.fits"
-        images["part"][band] = images["nothing"][band] = f"{band}.fits"
-    for band in ("WISE_12", "SPIRE_250"):
-        images["part"][band] = images["whole"][band] = "good.fits"
+    others = ("WISE_12", "SPIRE_250")
+    bands = {"whole": [*FAULTS, *others], "part": [*FAULTS, *others], "nothing": list(FAULTS)}
+    images = {name: dict.fromkeys(own, "good.fits") for name, own in bands.items()}
     shape = {"ra": 150, "dec": 20, "distance": 10, "redshift": 0, "d25_arcsec": 120}
     shape |= {"axis_ratio": 1, "pa": 0, "source": "made", "ebv": 0.02, "ebv_err": 0.01}
     rows = [dict.fromkeys(GALAXY_COLUMNS, "") | shape | {"galaxy": name} for name in images]
@@ -252,9 +248,17 @@ def test_faulty_images_cost_their_band_and_no_more(tiny, tmp_path):
         "stars": {"source": "by_hand"},
     }
     (folder / "own.yaml").write_text(yaml.safe_dump(settings))
+    # Images that are wrong from the start are refused before any job, so these go bad later.
+    raw = [f"results/own/images/{name}/raw/{band}.fits" for name in bands for band in bands[name]]
+    checkout.snakemake(folder, *raw, "--cores", "2", config="own.yaml")
+    results = folder / "results/own"
+    for name in ("part", "nothing"):
+        for band, fault in FAULTS.items():
+            path = results / f"images/{name}/raw/{band}.fits"
+            path.unlink()
+            write_image(path, fault)
     checkout.snakemake(folder, "pixels", "--cores", "2", config="own.yaml")
 
-    results = folder / "results/own"
     tables = {name: read_table(results / f"photometry/{name}/18arcsec.parquet") for name in images}
     n_pixels = len(tables["whole"]["id"])
     assert n_pixels > 20

@@ -21,13 +21,6 @@ if not config:
 
 include: "rules/common.smk"
 include: "rules/sample.smk"
-include: "rules/images.smk"
-include: "rules/mock.smk"
-include: "rules/sed.smk"
-include: "rules/learning.smk"
-include: "rules/maps.smk"
-include: "rules/figures.smk"
-include: "rules/paper.smk"
 
 
 report: "resources/captions/workflow.rst"
@@ -35,7 +28,8 @@ report: "resources/captions/workflow.rst"
 
 if MISSING_CATALOGUES:
 
-    # Nothing else can be planned: the jobs follow from the catalogues.
+    # Nothing else can be planned: the jobs follow from the catalogues. A figure that someone asks
+    # for must not be made of no galaxies.
     rule all:
         default_target: True
         input:
@@ -44,6 +38,14 @@ if MISSING_CATALOGUES:
             "catalogues"
 
 else:
+
+    include: "rules/images.smk"
+    include: "rules/mock.smk"
+    include: "rules/sed.smk"
+    include: "rules/learning.smk"
+    include: "rules/maps.smk"
+    include: "rules/figures.smk"
+    include: "rules/paper.smk"
 
     rule all:
         default_target: True

@@ -180,7 +180,6 @@ class Cluster:
     def jobs(self):
         """Return every job that the controller knows: a dict of its fields by id."""
         fields = {
-            "rule": "%k",
             "state": "%T",
             "cpus": "%C",
             "memory": "%m",
@@ -192,6 +191,10 @@ class Cluster:
         )
         rows = [line.split("|") for line in text.splitlines()]
         return {row[0]: dict(zip(fields, row[1:])) for row in rows}
+
+    def script(self, number):
+        """Return the script that a job was submitted with."""
+        return ask("scontrol", "write", "batch_script", number, "-")
 
     def wait(self, condition, complaint, seconds=30):
         """Wait until a condition holds."""

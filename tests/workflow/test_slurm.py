@@ -4,6 +4,7 @@
 """
 
 import re
+import shlex
 import subprocess
 import time
 from collections import Counter
@@ -21,15 +22,10 @@ pytestmark = pytest.mark.skipif(
 )
 
 
-def rules_of(job):
-    """Return the rules of a submission: its comment names the rule, or the group and its rules."""
-    name = job["rule"].removeprefix("rule_")
-    for group in set(PROFILE["groups"].values()):
-        if name.startswith(f"{group}_"):
-            members = [rule for rule, other in PROFILE["groups"].items() if other == group]
-            return {rule for rule in members if re.search(rf"_{rule}(_|$)", name)}
-    names = {rule.name for rule in house.all_rules()}
-    return {max((rule for rule in names if re.match(rf"{rule}(_|$)", name)), key=len)}
+def rules_of(script):
+    """Return the rules of a submission: its script names the jobs, each as rule:wildcards."""
+    targets = re.search(r"--target-jobs (.*?) --", script)[1]
+    return {target.partition(":")[0] for target in shlex.split(targets)}
 
 
 def request(job):
@@ -81,6 +77,7 @@ def test_run_on_slurm_survives_a_cancelled_job_and_a_lost_node(cluster, tiny, tm
     # Users wait longer between looks at the queue; nothing else differs from their runs.
     often = ("--slurm-init-seconds-before-status-checks", "1")
     cancelled = lost = None
+    rules = {}  # of each submission
     with (folder / "driver.log").open("w") as log:
         driver = subprocess.Popen(
             checkout.command(*profile, *often, config=checkout.TINY),
@@ -93,12 +90,14 @@ def test_run_on_slurm_survives_a_cancelled_job_and_a_lost_node(cluster, tiny, tm
             while driver.poll() is None:
                 time.sleep(0.5)
                 for number, job in cluster.jobs().items():
+                    if number not in rules:
+                        rules[number] = rules_of(cluster.script(number))
                     if job["state"] != "RUNNING":
                         continue
-                    if not cancelled and rules_of(job) == {"mock_photometry"}:
+                    if not cancelled and rules[number] == {"mock_photometry"}:
                         slurm_cluster.ask("scancel", number)
                         cancelled = number
-                    elif not lost and rules_of(job) == {"fit_sed"}:
+                    elif not lost and rules[number] == {"fit_sed"}:
                         cluster.kill_node(job["node"])
                         lost = number
         finally:
@@ -114,12 +113,15 @@ def test_run_on_slurm_survives_a_cancelled_job_and_a_lost_node(cluster, tiny, tm
     assert 10 < len(jobs) <= 40
     assert len({job["node"] for job in jobs.values()}) > 1
     failed = Counter()
-    for job in jobs.values():
-        assert request(job) == expected(rules_of(job), 1 + failed[job["rule"]]), job
-        failed[job["rule"]] += job["state"] != "COMPLETED"
+    for number, job in jobs.items():
+        group = frozenset(rules[number])
+        assert request(job) == expected(group, 1 + failed[group]), job
+        failed[group] += job["state"] != "COMPLETED"
     assert failed.total() == 1
     assert jobs[cancelled]["state"] == "CANCELLED"
-    submitted = [rules_of(job) for job in jobs.values()]
-    assert {"predict_folds", "evaluate", "metrics_page"} <= max(submitted, key=len)
+    # The rules of the group `scores` that this run has went together.
+    members = {rule for rule, group in PROFILE["groups"].items() if group == "scores"}
+    assert {"predict_folds", "evaluate", "metrics_page"} <= members
+    assert members in rules.values()
     # What runs on the login node is no submission.
-    assert not {"galaxies", "plan", "download_file"} & set().union(*submitted)
+    assert not {"galaxies", "plan", "download_file"} & set().union(*rules.values())

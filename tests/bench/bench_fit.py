@@ -31,6 +31,9 @@ REGIMES = {
     "low_sn": "S/N 1 to 6 everywhere",
 }
 FAR_INFRARED_UM = 23.0
+# Of each time, this code's and the reference's, the shortest of so many: what else the machine does
+# only makes a time longer.
+REPEATS = 3
 
 
 def load(path):
@@ -225,9 +228,8 @@ def main():
         results, times = [], []
         for n in range(len(flux)):
             row = slice(n, n + 1)
-            begin = time.process_time()
             results.append(prepared.fit(flux[row], error[row]))
-            times.append(time.process_time() - begin)
+            times.append(min(cpu(prepared.fit, flux[row], error[row]) for _ in range(REPEATS)))
         ms = 1e3 * np.array(times)
         counted = np.mean([r.n_counted[0] for r in results])
         found[regime] = {"pixels_per_s_core": 1e3 / ms.mean()}
@@ -246,7 +248,7 @@ def main():
     print(f"\n{'regime':<32}{'table, s':>10}{'ratio':>10}{'error/sigma':>13}{'on all':>10}")
     for regime in REGIMES:
         flux, error = observe(grid, micron, regime, arguments.pixels)
-        seconds = min(cpu(table.fit, flux[n], error[n]) for n in range(2))
+        seconds = min(cpu(table.fit, flux[0], error[0]) for _ in range(REPEATS))
         seconds *= grid.n_models / table.n_models
         worst = worst_error(own.fit(flux, error), brute.fit(flux, error))
         few = slice(0, arguments.check)

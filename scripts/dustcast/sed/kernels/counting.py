@@ -20,6 +20,7 @@ from dustcast.sed.kernels.lanes import (
 from dustcast.sed.kernels.layout import (
     COUNTED,
     EVALUATED,
+    FOUR,
     ONE,
     ROW1,
     ROW2,
@@ -120,6 +121,32 @@ def add_cross(square, emission, tile, shine, i, cross):
     for c in range(n_coupled):
         x = c * TILE_U
         store(cross, x, load(cross, x) + shine[i, c] * (square * load(emission, d + x)))
+
+
+@jit
+def add_cross_of_four(squares, emission, tiles, shine, i, cross):
+    """Do as `add_cross` with four tiles of one stellar model: the sums are read and written once.
+
+    `squares` holds w a^2 L of the four, one after the other.
+    """
+    n_coupled = U(shine.shape[1])
+    length = n_coupled * TILE_U
+    d0, d1 = tiles[ZERO] * length, tiles[ONE] * length
+    d2, d3 = tiles[TWO] * length, tiles[THREE] * length
+    q0, q1 = load(squares, ZERO), load(squares, ROW1)
+    q2, q3 = load(squares, ROW2), load(squares, ROW3)
+    for c in range(n_coupled):
+        x = c * TILE_U
+        some = q0 * load(emission, d0 + x) + q1 * load(emission, d1 + x)
+        others = q2 * load(emission, d2 + x) + q3 * load(emission, d3 + x)
+        store(cross, x, load(cross, x) + shine[i, c] * (some + others))
+
+
+@jit
+def add_cross_of_rest(squares, emission, tiles, n_tile, shine, i, cross):
+    """Do as `add_cross` with the tiles that wait, which are fewer than four."""
+    for t in range(n_tile):
+        add_cross(load(squares, t * TILE_U), emission, tiles[t], shine, i, cross)
 
 
 @jit
@@ -230,6 +257,7 @@ def count_runs(grid, obs, n_run, total, done, want_log, work):
     rows, w, emission, cross = work.rows, work.w, work.emission, work.cross
     kept, fs, ss, runs, hits = work.kept, work.fs, work.ss, work.runs, work.hits
     levels, counts = work.levels, work.counts
+    waiting, squares = work.waiting, work.waiting_squares
     obs_flux, obs_weight = obs.flux, obs.weight
     half = 0.5 * (total - work.best[0])
     limited = obs.limits.size > 0
@@ -241,9 +269,12 @@ def count_runs(grid, obs, n_run, total, done, want_log, work):
     error = 0.0
     evaluated = U(0)
     counted = 0
+    n_waiting = U(0)
     for m in range(U(n_run)):
         slot, first, last = runs[m, 0], runs[m, 1], runs[m, 2]
         if slot != last_slot:
+            add_cross_of_rest(squares, emission, waiting, n_waiting, shine, i, cross)
+            n_waiting = U(0)
             last_slot = slot
             i = U(kept[slot])
             lam = luminosity[i]
@@ -276,8 +307,14 @@ def count_runs(grid, obs, n_run, total, done, want_log, work):
             store(rows, start, load(rows, start) + weight)
             store(rows, start + ROW1, load(rows, start + ROW1) + first_moment * lam)
             store(rows, start + ROW2, load(rows, start + ROW2) + square * lam)
-            add_cross(square, emission, tile, shine, i, cross)
+            store(squares, n_waiting * TILE_U, square)
+            waiting[n_waiting] = tile
+            n_waiting += ONE
+            if n_waiting == FOUR:
+                add_cross_of_four(squares, emission, waiting, shine, i, cross)
+                n_waiting = U(0)
             if more:
                 add_more(grid, i, slot, start, a, weight, want_log, work)
+    add_cross_of_rest(squares, emission, waiting, n_waiting, shine, i, cross)
     counts[EVALUATED] += np.int64(evaluated)
     counts[COUNTED] += counted

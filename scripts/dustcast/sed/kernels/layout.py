@@ -21,7 +21,7 @@ KEPT, EVALUATED, COUNTED, GIVEN_UP = range(4)
 # Dust models a tile, tiles a group, and groups that are tested at once.
 TILE = N_LANE
 TILE_U = U(TILE)
-ZERO, ONE, TWO, THREE = (U(k) for k in range(4))
+ZERO, ONE, TWO, THREE, FOUR = (U(k) for k in range(5))
 # Where rows of a tile begin.
 ROW1, ROW2, ROW3, ROW4, ROW5, ROW6, ROW7, ROW8, ROW9 = (U(row * TILE) for row in range(1, 10))
 # Rank of the product of stars and dust in float32 that screens, and rows of its tiles.
@@ -169,6 +169,8 @@ class Work(NamedTuple):
         Two rows of one tile, for what is done a model at a time.
     hits : ndarray of uint64, shape (n_tile,)
         Of `screen_tiles`.
+    waiting, waiting_squares : ndarray of uint64, shape (4,), and of shape (4 * TILE,)
+        Tiles that `count_runs` has yet to add to `cross`, and what it multiplies them with.
     tiles, groups : ndarray
         Of `tile_bounds`: BOUND_ROWS rows for each 16 tiles, and for each 16 groups.
     runs, levels : ndarray of uint64, shape (n, 3), and of float64, shape (n,)
@@ -206,6 +208,8 @@ class Work(NamedTuple):
     units: np.ndarray
     values: np.ndarray
     hits: np.ndarray
+    waiting: np.ndarray
+    waiting_squares: np.ndarray
     tiles: np.ndarray
     groups: np.ndarray
     runs: np.ndarray
@@ -250,6 +254,8 @@ def work_space(grid: Grid) -> Work:
         units=np.zeros(3),
         values=zeros(2 * TILE),
         hits=np.zeros(n_tile, np.uint64),
+        waiting=np.zeros(4, np.uint64),
+        waiting_squares=zeros(4 * TILE),
         tiles=zeros(BOUND_ROWS * n_tile),
         groups=zeros(BOUND_ROWS * -(-n_group // TILE) * TILE),
         runs=np.zeros((FULL + n_tile, 3), np.uint64),

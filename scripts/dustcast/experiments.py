@@ -170,6 +170,13 @@ def _check(config, name, features, content):
             )
         for subset, kept in config["learning"]["dropout"]["subsets"].items():
             check_bands(kept, f"learning.dropout.subsets.{subset}")
+        known = {*config["learning"]["dropout"]["subsets"], "random"}
+        strange = sorted(set(config["learning"]["dropout"]["every"]) - known)
+        if strange:
+            raise DataError(
+                f"learning.dropout.every: there is no subset {strange[0]}: use one of "
+                f"{', '.join(sorted(known))}"
+            )
     bands = fit_bands(config, features["short"])
     if features["reference"] not in bands:
         raise DataError(

@@ -177,6 +177,8 @@ def test_dropout_is_for_whole_galaxies_and_for_bands_that_exist(write):
     assert found["selection"] == {"scales": ["global"], "flux_errors": True}
     with pytest.raises(DataError, match=r"learning\.dropout\.subsets\.odd: the band WISE_99"):
         write(text + "scales: [global]\n", dropout={"subsets": {"odd": ["WISE_99"]}})
+    with pytest.raises(DataError, match=r"learning\.dropout\.every: there is no subset odd"):
+        write(text + "scales: [global]\n", dropout={"every": {"odd": 2}})
 
 
 def test_an_experiment_may_set_its_own_rows(write):

@@ -30,7 +30,9 @@ def photometry():
 
 
 def test_a_named_subset_keeps_its_bands_and_no_others(photometry):
-    found = dropout.drop_bands(photometry, BANDS, {"w1": ["WISE_3.4"]}, n_random=0, every=1, seed=0)
+    found = dropout.drop_bands(
+        photometry, BANDS, {"w1": ["WISE_3.4"]}, n_random=0, every={}, seed=0
+    )
     # The galaxies without that band have no row.
     np.testing.assert_array_equal(found["galaxy"], photometry["galaxy"][2:])
     assert found["id"][0] == "g2/global/w1"
@@ -42,7 +44,7 @@ def test_a_named_subset_keeps_its_bands_and_no_others(photometry):
 
 
 def test_random_subsets_never_gain_a_band_and_never_lose_all(photometry):
-    found = dropout.drop_bands(photometry, BANDS, {}, n_random=3, every=1, seed=7)
+    found = dropout.drop_bands(photometry, BANDS, {}, n_random=3, every={}, seed=7)
     assert found.n_rows == 3 * photometry.n_rows
     before = np.tile(np.array([np.isfinite(photometry[band]) for band in BANDS]).T, (3, 1))
     kept = np.array([np.isfinite(found[band]) for band in BANDS]).T
@@ -60,7 +62,7 @@ def test_random_subsets_never_gain_a_band_and_never_lose_all(photometry):
 
 def test_random_subsets_depend_on_the_seed_alone(photometry):
     first, again, other = (
-        dropout.drop_bands(photometry, BANDS, {}, n_random=1, every=1, seed=seed)
+        dropout.drop_bands(photometry, BANDS, {}, n_random=1, every={}, seed=seed)
         for seed in (3, 3, 4)
     )
     np.testing.assert_array_equal(first["WISE_12"], again["WISE_12"])
@@ -68,7 +70,7 @@ def test_random_subsets_depend_on_the_seed_alone(photometry):
 
 
 def test_the_share_of_bands_kept_is_that_of_the_definition(photometry):
-    found = dropout.drop_bands(photometry, BANDS, {}, n_random=20, every=1, seed=0)
+    found = dropout.drop_bands(photometry, BANDS, {}, n_random=20, every={}, seed=0)
     # A band stays with probability q: mean of a uniform draw from KEPT.
     share = np.mean(np.isfinite(found["SDSS_g"][found["galaxy"] != "g0"]))
     assert share == pytest.approx(np.mean(dropout.KEPT), abs=0.03)
@@ -107,7 +109,7 @@ def test_metrics_by_subset():
 
 def test_every_third_galaxy_has_the_subsets_that_it_has_among_all(photometry):
     whole, thinned = (
-        dropout.drop_bands(photometry, BANDS, {}, n_random=2, every=every, seed=7)
+        dropout.drop_bands(photometry, BANDS, {}, n_random=2, every={dropout.RANDOM: every}, seed=7)
         for every in (1, 3)
     )
     chosen = np.isin(whole["galaxy"], photometry["galaxy"][::3])

@@ -38,9 +38,10 @@ def drop_bands(photometry, bands, subsets, *, n_random, every, seed):
         Number of random subsets of each galaxy. The probability q to keep a band is drawn first,
         uniform in `KEPT`; then all bands of an instrument go together with probability
         1 - sqrt(q), and each band by itself with the same, for surveys lack both.
-    every : int
-        Only every so many galaxies take part, from the first: a fit to two bands takes a hundred
-        times as long as one to all.
+    every : dict of str to int
+        By subset, `RANDOM` for the random ones: only every so many galaxies take part, from the
+        first. A fit to two bands takes a hundred times as long as one to all. All galaxies where
+        a subset is not named.
     seed : int
         Seed of the random subsets.
 
@@ -52,16 +53,19 @@ def drop_bands(photometry, bands, subsets, *, n_random, every, seed):
 
     """
     observed = np.array([np.isfinite(photometry[band]) for band in bands]).T
-    chosen = np.arange(photometry.n_rows)[:, None] % every == 0
+
+    def chosen(name):
+        return np.arange(photometry.n_rows)[:, None] % every.get(name, 1) == 0
+
     rng = np.random.default_rng(seed)
     parts = [
-        _subset(photometry, bands, name, chosen & observed & np.isin(bands, kept))
+        _subset(photometry, bands, name, chosen(name) & observed & np.isin(bands, kept))
         for name, kept in subsets.items()
     ]
     for number in range(n_random):
         keep = np.array([_random_subset(row, bands, rng) for row in observed], dtype=bool)
         keep = keep.reshape(observed.shape)
-        parts.append(_subset(photometry, bands, f"{RANDOM}{number + 1}", chosen & keep))
+        parts.append(_subset(photometry, bands, f"{RANDOM}{number + 1}", chosen(RANDOM) & keep))
     return stack_tables(parts)
 
 

@@ -468,13 +468,67 @@ def map_model(wildcards):
     return config["maps"]["model"]
 
 
+# Without an image beyond it a fit knows no mass of dust: MIPS 24 is as sharp as WISE 12.
+PEAK_UM = 150
+
+
+def sees_dust(row, beyond_um=0):
+    """Return whether images of role target, of longer wavelengths, take part in a row of the plan."""
+    seen = set(bands_with_images(row["galaxy"])) & set(row["bands_full"].split(";"))
+    dust = {
+        band for band in bands_of("target") if band_table()[band].pivot_um > beyond_um
+    }
+    return bool(seen & dust)
+
+
 def true_pixels(wildcards):
     """Return the full fit of pixels whose far-infrared images make it a truth."""
-    row = PIXELS.get(f"{wildcards.galaxy}/{wildcards.scale}")
-    seen = set(bands_with_images(wildcards.galaxy)) & set(row["bands_full"].split(";"))
-    if not seen & set(bands_of("target")):
+    if not sees_dust(PIXELS[f"{wildcards.galaxy}/{wildcards.scale}"]):
         return {}
     return {"full": f"{RESULTS}/sed/{wildcards.galaxy}/{wildcards.scale}/full.parquet"}
+
+
+def matched_to(galaxy, scale):
+    """Return the row of the plan to whose full fit predictions finer than it are matched.
+
+    That is the finest coarser scale that images beyond the peak of the dust's emission take part in;
+    None for pixels that have these themselves, and where there is none or the configuration
+    wants none.
+    """
+    here = PIXELS[f"{galaxy}/{scale}"]
+    if config["maps"]["super_resolution"] == "none" or sees_dust(here, PEAK_UM):
+        return None
+    coarser = [
+        row
+        for row in PIXELS.values()
+        if row["galaxy"] == galaxy
+        and row["pixel_arcsec"] > here["pixel_arcsec"]
+        and sees_dust(row, PEAK_UM)
+    ]
+    return min(coarser, key=lambda row: row["pixel_arcsec"], default=None)
+
+
+def coarse_pixels(wildcards):
+    """Return what the predictions of a galaxy are matched to."""
+    row = matched_to(wildcards.galaxy, wildcards.scale)
+    if row is None:
+        raise WorkflowError(
+            f"dustcast: {wildcards.galaxy} at {wildcards.scale} is matched to nothing: name a coarser "
+            "scale with far-infrared images in scales, and a method in maps.super_resolution"
+        )
+    folder = f"{row['galaxy']}/{row['scale']}"
+    return {
+        "coarse_cube": f"{RESULTS}/cubes/{folder}.fits",
+        "coarse_full": f"{RESULTS}/sed/{folder}/full.parquet",
+    }
+
+
+def matched_pixels(wildcards):
+    """Return the matched predictions of pixels, where they are finer than the far-infrared."""
+    if matched_to(wildcards.galaxy, wildcards.scale) is None:
+        return {}
+    folder = f"{wildcards.galaxy}/{wildcards.scale}"
+    return {"matched": f"{RESULTS}/maps/{folder}/matched.parquet"}
 
 
 def caption(name):

@@ -25,8 +25,35 @@ rule predict_pixels:
         "../scripts/predict_pixels.py"
 
 
+# Predictions finer than the far-infrared, made to agree with it.
+rule match_predictions:
+    input:
+        unpack(coarse_pixels),
+        predictions=f"{RESULTS}/maps/{{galaxy}}/{{scale}}/predictions.parquet",
+        photometry=f"{RESULTS}/photometry/{{galaxy}}/{{scale}}.parquet",
+        short=f"{RESULTS}/sed/{{galaxy}}/{{scale}}/short.parquet",
+        cube=f"{RESULTS}/cubes/{{galaxy}}/{{scale}}.fits",
+        model=map_model,
+    output:
+        f"{RESULTS}/maps/{{galaxy}}/{{scale}}/matched.parquet",
+    log:
+        log_of("match_predictions/{galaxy}_{scale}"),
+    benchmark:
+        benchmark_of("match_predictions/{galaxy}_{scale}")
+    conda:
+        "../envs/maps.yaml"
+    params:
+        code=code_hash("maps"),
+        method=config["maps"]["super_resolution"],
+    message:
+        "Matching the predictions of {wildcards.galaxy} at {wildcards.scale} to its far-infrared"
+    script:
+        "../scripts/match_predictions.py"
+
+
 rule predict_map:
     input:
+        unpack(matched_pixels),
         predictions=f"{RESULTS}/maps/{{galaxy}}/{{scale}}/predictions.parquet",
         photometry=f"{RESULTS}/photometry/{{galaxy}}/{{scale}}.parquet",
         short=f"{RESULTS}/sed/{{galaxy}}/{{scale}}/short.parquet",

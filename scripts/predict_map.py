@@ -23,6 +23,8 @@ if __name__ == "__main__":
             read_table(snakemake.input[name]) for name in ("predictions", "photometry", "short")
         ]
         model = json.loads((Path(snakemake.input.model) / "settings.json").read_text())
+        matched = snakemake.input.get("matched")
+        matched = read_table(matched) if matched else None
         known = galaxy_table(snakemake.input.galaxies)[galaxy]
         products = map_products(
             sky,
@@ -30,8 +32,11 @@ if __name__ == "__main__":
             model["stars"],
             model["bands"],
             deproject=known.axis_ratio if snakemake.params.deproject else 1.0,
+            matched=matched,
         )
-        cards = header_cards(sky, tables[0], known.distance, galaxy, scale, origin["provenance"])
+        cards = header_cards(
+            sky, tables[0], known.distance, galaxy, scale, origin["provenance"], matched
+        )
         for name, (planes, unit) in products.items():
             write_map(snakemake.output[name], sky, planes, unit, name, cards)
         write_totals(

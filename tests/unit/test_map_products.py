@@ -122,6 +122,30 @@ def test_truth_stands_where_it_is_known(sky, tmp_path):
     assert "TRUTH" not in made["sMd"][0]
 
 
+def test_matched_maps_stand_beside_the_prediction(sky, tmp_path):
+    predictions, *others = tables()
+    matched = Table({key: predictions[key] for key in ("id", "x", "y")})
+    for name in (*products.TARGETS, "dust_mass", "dust_luminosity"):
+        matched[name] = np.array([4e6, 8e6])
+        matched[f"{name}_sigma"], matched[f"{name}_correction"] = np.full((2, 2), 0.1)
+    matched.meta = {"cards": {"DC_SRMTH": ["exact", "method"]}}
+    # Rows are matched by id.
+    matched = matched.rows(np.array([1, 0]))
+    made = products.map_products(sky, predictions, *others, BANDS, matched=matched, deproject=0.5)
+    planes, unit = made["dust_mass"]
+    np.testing.assert_allclose(planes["MATCHED"][4, [3, 5]], [2, 4])
+    assert made["Td"][0]["MATCHED"][4, 5] == 8e6
+    assert planes["CORRECTION"][4, 3] == np.float32(0.1)
+    origin = {"rule": "predict_map", "config": "c", "code": "d"}
+    cards = products.header_cards(sky, predictions, 11.5, "mine", "18arcsec", origin, matched)
+    products.write_map(tmp_path / "m.fits", sky, planes, unit, "dust_mass", cards)
+    with fits.open(tmp_path / "m.fits") as hdus:
+        hdus.verify("exception")
+        assert hdus["MATCHED"].header["BUNIT"] == "solMass pc-2"
+        assert "BUNIT" not in hdus["CORRECTION"].header
+        assert hdus[0].header["DC_SRMTH"] == "exact"
+
+
 def test_deprojected_densities_and_totals(sky, tmp_path):
     plain = written(sky, tmp_path / "m.fits")["dust_mass"][0]["VALUE"]
     tilted = written(sky, tmp_path / "m.fits", deproject=0.5)["dust_mass"][0]["VALUE"]

@@ -114,7 +114,7 @@ def coverage(photometry, bands):
     return np.sum(known, axis=0, dtype=np.int16)
 
 
-def map_products(sky, predictions, photometry, short, stars, bands, *, deproject=1.0):
+def map_products(sky, predictions, photometry, short, stars, bands, *, deproject=1.0, matched=None):
     """Return the maps of a galaxy at one scale.
 
     Parameters
@@ -131,6 +131,8 @@ def map_products(sky, predictions, photometry, short, stars, bands, *, deproject
     deproject : float
         Factor of surface densities: 1 as observed, the axis ratio for those of a disc seen from
         above.
+    matched : Table, optional
+        From `dustcast.maps.super_resolution.match_maps`.
 
     Returns
     -------
@@ -139,7 +141,9 @@ def map_products(sky, predictions, photometry, short, stars, bands, *, deproject
         (SIGMA in their unit), dust_luminosity and dust_mass (VALUE the median surface density,
         SIGMA in dex).
     """
-    photometry, short = _same_rows(photometry, predictions), _same_rows(short, predictions)
+    photometry, short = same_rows(photometry, predictions), same_rows(short, predictions)
+    if matched is not None:
+        matched = same_rows(matched, predictions)
     cover = plane(sky, predictions, coverage(photometry, bands), 0, np.int16)
     products = {}
     for target in TARGETS:
@@ -153,6 +157,8 @@ def map_products(sky, predictions, photometry, short, stars, bands, *, deproject
         if f"{target}_true" in predictions:
             planes["TRUTH"] = plane(sky, predictions, predictions[f"{target}_true"])
             planes["TRUTH_ERR"] = plane(sky, predictions, predictions[f"{target}_true_err"])
+        if matched is not None:
+            planes |= _matched_planes(sky, matched, target)
         products[target] = planes, UNITS[target]
     area = np.asarray(photometry["pixel_scale_pc"], float) ** 2
     for name, (target, *_) in QUANTITIES.items():
@@ -170,8 +176,19 @@ def map_products(sky, predictions, photometry, short, stars, bands, *, deproject
             true = predictions[f"{name}_true"] / area * deproject
             planes["TRUTH"] = plane(sky, predictions, true)
             planes["TRUTH_ERR"] = plane(sky, predictions, predictions[f"{name}_true_err"])
+        if matched is not None:
+            planes |= _matched_planes(sky, matched, name, deproject / area)
         products[name] = planes, DENSITY_UNITS[name]
     return products
+
+
+def _matched_planes(sky, matched, name, factor=1.0):
+    """Return the planes of a map that was matched to the far-infrared."""
+    return {
+        "MATCHED": plane(sky, matched, matched[name] * factor),
+        "MATCHED_SIGMA": plane(sky, matched, matched[f"{name}_sigma"]),
+        "CORRECTION": plane(sky, matched, matched[f"{name}_correction"]),
+    }
 
 
 def write_map(path, sky, planes, unit, name, cards):
@@ -200,11 +217,13 @@ def write_map(path, sky, planes, unit, name, cards):
     hdus = fits.HDUList([primary])
     for extension, data in planes.items():
         hdu = fits.ImageHDU(data, header=sky.header, name=extension)
-        own = name in DENSITY_UNITS and extension not in ("VALUE", "TRUTH")
+        own = name in DENSITY_UNITS and extension not in ("VALUE", "TRUTH", "MATCHED")
         if extension == "APPLIC":
             hdu.header["COMMENT"] = "0 inside, 1 edge, 2 outside the training sample, 255 no data"
         elif extension == "COVERAGE":
             hdu.header["COMMENT"] = "number of input bands with a flux"
+        elif own and extension == "CORRECTION":
+            hdu.header["COMMENT"] = "dex: log10 of MATCHED over VALUE"
         elif own:
             hdu.header["COMMENT"] = "dex: log10 of VALUE has this standard deviation"
         elif unit:
@@ -216,9 +235,12 @@ def write_map(path, sky, planes, unit, name, cards):
         hdus.writeto(temporary)
 
 
-def header_cards(sky, predictions, distance, galaxy, scale, origin):
+def header_cards(sky, predictions, distance, galaxy, scale, origin, matched=None):
     """Return the cards of the primary header that all products of a galaxy share."""
     meta = predictions.meta
+    more = (
+        {} if matched is None else {key: tuple(card) for key, card in matched.meta["cards"].items()}
+    )
     return {
         "DC_GAL": (galaxy, "galaxy"),
         "DC_SCALE": (scale, "scale"),
@@ -232,12 +254,27 @@ def header_cards(sky, predictions, distance, galaxy, scale, origin):
         "DC_RULE": (origin["rule"], "rule that wrote this"),
         "DC_CONF": (origin["config"], "hash of the configuration"),
         "DC_CODE": (origin["code"], "hash of the code"),
-    }
+    } | more
+
+
+def same_rows(table, predictions):
+    """Return the rows of a table that belong to the predictions, in their order.
+
+    Raises
+    ------
+    DataError
+        If it lacks one.
+    """
+    row = {name: k for k, name in enumerate(table.get("id", ()))}
+    missing = [name for name in predictions["id"] if name not in row]
+    if missing:
+        raise DataError(f"the tables of pixels disagree: one lacks {missing[0]}: make them anew")
+    return table.rows(np.array([row[name] for name in predictions["id"]], dtype=int))
 
 
 def totals_rows(sky, predictions, photometry, short, stars, galaxy, scale):
     """Return the rows of totals.csv: dust luminosity and mass of the pixels with a prediction."""
-    photometry, short = _same_rows(photometry, predictions), _same_rows(short, predictions)
+    photometry, short = same_rows(photometry, predictions), same_rows(short, predictions)
     rows = []
     for name, (_, _, _, unit) in QUANTITIES.items():
         if not predictions.n_rows:
@@ -259,12 +296,3 @@ def totals_rows(sky, predictions, photometry, short, stars, galaxy, scale):
 def write_totals(path, rows):
     """Write totals.csv."""
     write_rows(path, rows, TOTAL_COLUMNS)
-
-
-def _same_rows(table, predictions):
-    """Return the rows of a table that belong to the predictions, in their order."""
-    row = {name: k for k, name in enumerate(table.get("id", ()))}
-    missing = [name for name in predictions["id"] if name not in row]
-    if missing:
-        raise DataError(f"the tables of pixels disagree: one lacks {missing[0]}: make them anew")
-    return table.rows(np.array([row[name] for name in predictions["id"]], dtype=int))

@@ -40,9 +40,9 @@ def extensive(predictions, short, name, stars):
     Returns
     -------
     Table
-        value (the median, in the unit of `QUANTITIES`), sigma_galaxy, sigma_pixel (dex). The
-        stars' error e = factor * (stated error) joins the part that a galaxy shares, as
-        g^2 + e^2 + 2 c g e with the correlation c.
+        value (the median, in the unit of `QUANTITIES`), sigma_galaxy, sigma_pixel, sigma_stars
+        (dex). The stars' error e = factor * (stated error) joins the part that a galaxy shares,
+        as g^2 + e^2 + 2 c g e with the correlation c.
     """
     target, star, factor, unit = QUANTITIES[name]
     own = stars[target]
@@ -54,8 +54,10 @@ def extensive(predictions, short, name, stars):
             "value": 10.0 ** predictions[target] * short[star] * factor,
             "sigma_galaxy": np.sqrt(together),
             "sigma_pixel": np.asarray(predictions[f"{target}_sigma_pixel"], float),
+            "sigma_stars": np.asarray(error, float),
         },
-        units={"value": unit, "sigma_galaxy": "dex", "sigma_pixel": "dex"},
+        units={"value": unit}
+        | dict.fromkeys(("sigma_galaxy", "sigma_pixel", "sigma_stars"), "dex"),
     )
 
 

@@ -3,7 +3,7 @@ sys.path.insert(0, str(Path(workflow.basedir) / "scripts"))
 
 from dustcast import config as configuration
 from dustcast import checks, experiments, population, sample
-from dustcast.bands import band_table, bands_of
+from dustcast.bands import band_table, bands_of, kernel_names
 from dustcast.provenance import code_hash, config_hash
 from dustcast.tables import DataError, read_csv
 
@@ -13,6 +13,7 @@ from snakemake.exceptions import WorkflowError
 try:
     config.update(configuration.complete(config))
     DOWNLOADS = {row["file"]: row for row in read_csv("config/downloads.csv")}
+    PRODUCTS = sample.read_products("config/products.csv")
     EXPERIMENTS = experiments.read_experiments(config)
     MISSING_CATALOGUES = sample.missing_catalogues(config)
     GALAXIES = [] if MISSING_CATALOGUES else sample.read_galaxies(config)
@@ -176,6 +177,19 @@ def clean_memory(wildcards, attempt):
     return round(500 + 110 * megapixels) * attempt
 
 
+def sky_settings(wildcards):
+    """Return how the sky of a galaxy's images is fitted: some galaxies have an order of their own."""
+    settings = {key: value for key, value in config["sky"].items() if key != "order_of"}
+    order = config["sky"]["order_of"].get(wildcards.galaxy)
+    return settings if order is None else settings | {"polynomial_order": order}
+
+
+def product(wildcards):
+    """Return where the image of a galaxy that DustPedia lacks comes from; None for the others."""
+    rows = PRODUCTS.get(wildcards.galaxy)
+    return rows and rows.get(wildcards.band, {"url": "", "source": "none is known"})
+
+
 def raw_images(galaxy):
     """Return the raw images of a galaxy, in the order of their bands."""
     folder = f"{RESULTS}/images/{galaxy}/raw"
@@ -260,6 +274,24 @@ CUBES = {
     for row in PLAN
     if row["included"] and not TABLES and (SUMMED or row["scale"] != sample.GLOBAL)
 }
+
+# The published kernels that the cubes take, by the names of their PSFs; those of other bands are
+# made.
+KERNEL_PAIRS = sorted(
+    {
+        (kernel_names()[band], kernel_names().get(target, target))
+        for target, bands in {
+            (row["target_psf"], row["bands_full"]) for row in CUBES.values()
+        }
+        for band in configuration.image_bands(bands.split(";"))
+        if band in kernel_names() and band != target
+    }
+)
+KERNEL_INDEX = (
+    [f"{DATA}/{config['images']['kernels']}/index.csv"]
+    if config["images"]["kernels"] and config["images"]["fetch_kernels"] and CUBES
+    else []
+)
 
 
 def cube_rows(wildcards):

@@ -17,10 +17,35 @@ rule download_image:
     params:
         code=code_hash("archive"),
         mirror=config["mirror"],
+        product=product,
     message:
         "Fetching the image of {wildcards.galaxy} in {wildcards.band}"
     script:
         "../scripts/download_image.py"
+
+
+if KERNEL_INDEX:
+
+    rule fetch_kernels:
+        output:
+            KERNEL_INDEX[0],
+        log:
+            log_of("fetch_kernels"),
+        benchmark:
+            benchmark_of("fetch_kernels")
+        localrule: True
+        conda:
+            "../envs/sample.yaml"
+        resources:
+            downloads=1,
+        params:
+            code=code_hash("archive"),
+            mirror=config["mirror"],
+            pairs=KERNEL_PAIRS,
+        message:
+            "Fetching the published kernels between PSFs"
+        script:
+            "../scripts/fetch_kernels.py"
 
 
 rule fetch_gaia:
@@ -162,7 +187,7 @@ rule clean_image:
         raw=lambda wildcards: bands_with_images(wildcards.galaxy),
         missing_unit=MISSING_UNIT,
         least_cover=config["survey"]["least_cover"],
-        sky=config["sky"],
+        sky=sky_settings,
     message:
         "Cleaning the images of {wildcards.galaxy}"
     script:
@@ -203,6 +228,7 @@ rule convolve_bands:
         clean=expand(
             f"{RESULTS}/images/{{{{galaxy}}}}/clean/{{band}}.fits", band=IMAGE_BANDS
         ),
+        kernels=KERNEL_INDEX,
     output:
         [
             path if config["images"]["keep_convolved"] else temp(path)

@@ -47,6 +47,7 @@ rule download:
     input:
         downloaded("catalogue", "photometry", "official", "cigale", "themis"),
         IMAGE_DOWNLOADS,
+        KERNEL_INDEX,
     message:
         "All files that can be fetched are in place"
 

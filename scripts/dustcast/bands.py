@@ -9,6 +9,7 @@ from pathlib import Path
 from dustcast.tables import DataError, read_csv
 
 BAND_TABLE = Path(__file__).resolve().parents[2] / "config" / "bands.csv"
+KERNEL_NAMES = BAND_TABLE.parents[1] / "resources" / "psfs" / "aniano.csv"
 ROLES = ("input", "target", "extra")
 REFERENCE_BAND = "WISE_3.4"
 
@@ -108,3 +109,9 @@ def band_of_name(name):
 def _ids_by_name():
     """Return every name that a band has, to its id."""
     return {name: band.id for band in band_table().values() for name in (band.id, *band.cigale)}
+
+
+@lru_cache(maxsize=1)
+def kernel_names():
+    """Return the names of bands in the kernel files of Aniano et al. (2011), by band."""
+    return {row["band"]: row["name"] for row in read_csv(KERNEL_NAMES, required=("band", "name"))}

@@ -196,6 +196,37 @@ def catalogues(config):
     return [*CATALOGUES, *listed]
 
 
+def read_products(path):
+    """Return where the images of galaxies that DustPedia lacks come from.
+
+    Parameters
+    ----------
+    path : str or Path
+        CSV table: galaxy, band, url, source.
+
+    Returns
+    -------
+    dict of str to dict of str to dict
+        The table's rows by galaxy and band.
+
+    Raises
+    ------
+    DataError
+        If a band is unknown, or stands twice for one galaxy.
+    """
+    found = {}
+    for row in read_csv(path, required=("galaxy", "band", "url", "source")):
+        if row["band"] not in band_table():
+            raise DataError(f"{path}: {row['band']} is no band of config/bands.csv: correct it")
+        bands = found.setdefault(row["galaxy"], {})
+        if row["band"] in bands:
+            raise DataError(
+                f"{path} has two images of {row['galaxy']} in {row['band']}: remove one"
+            )
+        bands[row["band"]] = row
+    return found
+
+
 def read_galaxies(config):
     """Return the galaxies of a run.
 

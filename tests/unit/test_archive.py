@@ -6,12 +6,14 @@ import re
 import threading
 import urllib.parse
 
+import numpy as np
 import pytest
 from astropy.io import fits
 from sky_images import GALAXY
 
-from dustcast.archive import gaia, images, reddening
+from dustcast.archive import gaia, images, kernels, reddening
 from dustcast.archive.download import kept
+from dustcast.imaging import matching
 from dustcast.imaging.images import read_image
 from dustcast.tables import DataError, read_csv
 
@@ -128,6 +130,121 @@ def test_band_that_the_archive_lacks_is_an_empty_product(serve, tmp_path):
         assert hdus[0].header["DC_OK"] is False
     with pytest.raises(DataError, match="DustPedia archive has no image of NGC1 in WISE_12"):
         read_image(output, "WISE_12")
+
+
+def cards(path):
+    with fits.open(path) as hdus:
+        return dict(hdus[0].header)
+
+
+def test_galaxy_that_dustpedia_lacks_comes_from_its_own_address(serve, tmp_path):
+    content = fits_bytes(tmp_path)
+    _, base = serve(lambda path, *_: (200 if path == "/m31.fits" else 404, content, {}))
+    output = tmp_path / "a.fits"
+    product = {"url": f"{base}/m31.fits", "source": "someone"}
+    images.fetch_image("M31", "WISE_12", output, product=product, url="none", **QUICK)
+    assert output.read_bytes() == content
+    product = {"url": f"{base}/other.fits", "source": "someone"}
+    images.fetch_image("M31", "WISE_12", output, product=product, url="none", **QUICK)
+    assert cards(output)["DC_OK"] is False
+
+
+def test_galaxy_without_address_says_so(tmp_path, capsys):
+    output, product = tmp_path / "a.fits", {"url": "", "source": "someone (2005)"}
+    images.fetch_image("M31", "WISE_12", output, product=product, url="none")
+    assert "no address in config/products.csv (source: someone (2005))" in capsys.readouterr().out
+    with pytest.raises(DataError, match="M31 in WISE_12 has no address"):
+        read_image(output, "WISE_12")
+    (tmp_path / "images").mkdir()
+    content = fits_bytes(tmp_path)
+    (tmp_path / "images" / "M31_WISE_12.fits").write_bytes(content)
+    images.fetch_image("M31", "WISE_12", output, product=product, mirror=tmp_path, url="none")
+    assert output.read_bytes() == content
+
+
+@pytest.fixture(scope="module")
+def many_hdus():
+    """Every kind of HDU: images of several types, tables with a heap, tiles, an empty one."""
+    rng = np.random.default_rng(1)
+    column = fits.Column("a", "PJ()", array=np.array([[1, 2], [3]], dtype=object))
+    return fits.HDUList(
+        [
+            fits.PrimaryHDU(),
+            fits.ImageHDU(rng.normal(size=(3, 50, 70)).astype(np.float32)),
+            fits.BinTableHDU.from_columns([column, fits.Column("b", "E", array=[1.0, 2.0])]),
+            fits.CompImageHDU(np.arange(40000, dtype=np.int32).reshape(200, 200)),
+            fits.ImageHDU(np.arange(5000, dtype=np.int16).reshape(50, 100)),
+        ]
+    )
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_whole_file_is_told_from_a_short_one(many_hdus, tmp_path, packed):
+    plain = tmp_path / "plain.fits"
+    many_hdus.writeto(plain)
+    content = plain.read_bytes()
+    path = tmp_path / "a.fits"
+    path.write_bytes(gzip.compress(content) if packed else content)
+    images.check_fits(path, path)
+    # The last data unit ends 10000 bytes after a header that begins on a block.
+    short = content[: len(content) - len(content) % 2880 - 2 * 2880]
+    for cut in (short, content[:4000]):
+        path.write_bytes(gzip.compress(cut) if packed else cut)
+        with pytest.raises(DataError, match="is shorter than its header says"):
+            images.check_fits(path, path)
+    if packed:
+        path.write_bytes(gzip.compress(content)[:-2000])
+        with pytest.raises(DataError, match="is shorter than its header says"):
+            images.check_fits(path, path)
+
+
+def test_real_image_is_whole(data):
+    path = data / "maps" / "NGC5584" / "NGC5584_GALEX_NUV.fits.gz"
+    images.check_fits(path, path)
+
+
+# ---------------------------------------------------------------------------------------------
+# Kernels
+
+
+def test_kernels_come_once(serve, tmp_path, data):
+    name = "Kernel_LoRes_WISE_FRAME_4.6_to_SPIRE_350.fits"
+    source = next((data / "psf").glob("Kernel_LoRes_*"))
+    content = source.read_bytes()
+    served = {f"/{name}.gz": content, "/Kernel_LoRes_A_to_B.fits": gzip.decompress(content)}
+    server, base = serve(
+        lambda path, *_: (200, served[path], {}) if path in served else (404, b"", {})
+    )
+    index = tmp_path / "kernels" / "index.csv"
+    pairs = [("WISE_FRAME_4.6", "SPIRE_350"), ("A", "B"), ("A", "C")]
+    url = base + "/{file}"
+    kernels.fetch_kernels(pairs, index, url=url, **QUICK)
+    assert [row["file"] for row in read_csv(index)] == [name, "Kernel_LoRes_A_to_B.fits", ""]
+    # The stage that uses them finds and reads them.
+    path = matching.kernel_file(index.parent, "WISE_4.6", "SPIRE_350")
+    assert path.name == name
+    assert matching.read_kernel(path, "WISE_4.6", "SPIRE_350").residual < 0.01
+    asked = len(server.requests)
+    kernels.fetch_kernels(pairs[:2], index, url=url, **QUICK)
+    assert len(server.requests) == asked
+
+
+def test_kernel_server_that_fails(serve, tmp_path):
+    _, base = serve(lambda *_: (503, b"", {}))
+    index = tmp_path / "kernels" / "index.csv"
+    with pytest.raises(DataError, match="it answered 503"):
+        kernels.fetch_kernels([("A", "B")], index, url=base + "/{file}", **QUICK)
+    assert not index.exists()
+
+
+def test_kernels_in_the_mirror(tmp_path):
+    (tmp_path / "mirror" / "kernels").mkdir(parents=True)
+    content = fits_bytes(tmp_path)
+    name = "Kernel_LoRes_A_to_B.fits"
+    (tmp_path / "mirror" / "kernels" / f"{name}.gz").write_bytes(gzip.compress(content))
+    index = tmp_path / "data" / "kernels" / "index.csv"
+    kernels.fetch_kernels([("A", "B")], index, mirror=tmp_path / "mirror", url="none")
+    assert (index.parent / name).read_bytes() == content
 
 
 def test_server_that_fails(serve, tmp_path):

@@ -7,16 +7,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 
+from dustcast.bands import kernel_names
 from dustcast.imaging.psf import find_psf
 from dustcast.sample import LARGEST_PSF_EXCESS
-from dustcast.tables import DataError, read_csv
-
-KERNEL_NAMES = Path(__file__).resolve().parents[3] / "resources" / "psfs" / "aniano.csv"
+from dustcast.tables import DataError
 
 # Limits of the check: residual over the target's peak, encircled energy, and the negative part of
 # the kernel, which goes with the noise that it amplifies.
@@ -219,12 +217,6 @@ def _tapered(values):
     taper = 0.5 * (1 + np.cos(np.pi * np.clip((radius - 0.9) / 0.1, 0, 1)))
     values = values * taper
     return values / values.sum()
-
-
-@lru_cache(maxsize=1)
-def kernel_names():
-    """Return the names of bands in the files of Aniano et al. (2011)."""
-    return {row["band"]: row["name"] for row in read_csv(KERNEL_NAMES, required=("band", "name"))}
 
 
 def kernel_file(folder, band, target):

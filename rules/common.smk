@@ -94,6 +94,7 @@ FOLD_SETTINGS = {
     "n_folds": config["learning"]["n_folds"],
     "seed": config["learning"]["seed"],
     "share_folds": config["sample"]["share_folds"],
+    "balance_folds": config["sample"]["balance_folds"],
 }
 PCIGALE_OPTIONS = ("additional_error", "upper_limits")
 FIT_OPTIONS = ("method", "tolerance", *PCIGALE_OPTIONS)

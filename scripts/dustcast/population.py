@@ -25,6 +25,8 @@ MODEL_NODES = REPOSITORY / "resources" / "mock_models.yaml"
 NEAREST = ((1.1, 640.0, None), (1.35, 880.0, 0.80), (1.5, 480.0, None), (1.7, 860.0, 0.85))
 SMALLEST_D25_ARCSEC, LARGEST_D25_ARCSEC = 60.0, 900.0  # DustPedia's limit; fields up to 15'
 SMALLEST_DISTANCE_MPC = 1.8  # of the others
+# Beyond this 3 kpc, the widest of the paper's physical scales, is less than 18".
+FARTHEST_NEARBY_MPC = 3e-3 / (18 * ARCSEC_RAD)
 # Intrinsic thickness of discs and of early types, as minor over major axis (Hubble 1926 for the
 # formula; the usual value of discs; early types are seldom flatter than E6).
 THICKNESS_LATE, THICKNESS_EARLY = 0.2, 0.45
@@ -50,7 +52,7 @@ def read_moments(path=MOMENTS):
         ) from None
 
 
-def mock_galaxies(n_galaxies, seed):
+def mock_galaxies(n_galaxies, seed, nearby_share=0.0):
     """Draw the galaxies of the mock survey.
 
     Parameters
@@ -59,18 +61,23 @@ def mock_galaxies(n_galaxies, seed):
         How many; 4 of them are the `NEAREST`.
     seed : int
         Seed of the population.
+    nearby_share : float
+        Share of the others whose logarithms of distance are spread evenly up to
+        `FARTHEST_NEARBY_MPC`, so that more of them have pixels of physical scales.
 
     Returns
     -------
     list of Galaxy
         The nearest, then, in random order, one from each n-th part of the distribution of
-        DustPedia's distances. Size and Hubble stage follow the distance as in DustPedia. Positions
-        are spread over the sky, so that no two ellipses overlap.
+        DustPedia's distances, and one from each part of the even one. Size and Hubble stage follow
+        the distance as in DustPedia. Positions are spread over the sky, so that no two ellipses
+        overlap.
     """
     moments = read_moments()
     rng = random.Random(seed)
     width = max(3, len(str(n_galaxies)))
     others = n_galaxies - len(NEAREST)
+    nearby = round(nearby_share * others)
     parts = list(range(others))
     rng.shuffle(parts)
     galaxies = []
@@ -79,8 +86,13 @@ def mock_galaxies(n_galaxies, seed):
             distance, d25, axis_ratio = NEAREST[number]
             _, stage = _size_and_stage(moments, rng, distance, d25)
         else:
-            share = (parts[number - len(NEAREST)] + rng.random()) / others
-            distance = max(_quantile(moments["distance_mpc"], share), SMALLEST_DISTANCE_MPC)
+            part = parts[number - len(NEAREST)] + rng.random()
+            if part < nearby:
+                growth = FARTHEST_NEARBY_MPC / SMALLEST_DISTANCE_MPC
+                distance = SMALLEST_DISTANCE_MPC * growth ** (part / nearby)
+            else:
+                share = (part - nearby) / (others - nearby)
+                distance = max(_quantile(moments["distance_mpc"], share), SMALLEST_DISTANCE_MPC)
             d25, stage = _size_and_stage(moments, rng, distance)
             axis_ratio = None
         if axis_ratio is None:

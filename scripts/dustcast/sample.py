@@ -251,7 +251,8 @@ def read_galaxies(config):
         # The population needs `Galaxy`.
         from dustcast.population import mock_galaxies
 
-        galaxies = mock_galaxies(config["mock"]["n_galaxies"], config["mock"]["seed"])
+        mock = config["mock"]
+        galaxies = mock_galaxies(mock["n_galaxies"], mock["seed"], mock["nearby_share"])
         known = {galaxy.galaxy: galaxy for galaxy in galaxies}
         taking_part = list(known)
     else:

@@ -2,8 +2,9 @@ import numpy as np
 import pytest
 from sklearn.model_selection import KFold
 
-from dustcast.learning.folds import inner_splits, split_folds
-from dustcast.tables import DataError
+from dustcast.learning.folds import inner_splits, sample_folds, split_folds
+from dustcast.population import mock_galaxies
+from dustcast.tables import DataError, Table
 
 NAMES = [f"NGC{number:04d}" for number in range(103, 0, -1)]
 
@@ -27,6 +28,41 @@ def test_overlapping_galaxies_share_a_fold():
         assert len({folds[n] for n in ("NGC0001", "NGC0050", "NGC0003", "NGC0070")}) == 1
         assert list(folds) == NAMES
         assert set(folds.values()) == {0, 1, 2, 3}
+
+
+def test_balanced_folds_share_the_galaxies_of_each_scale():
+    # Five scales of the four nearest, then ever fewer.
+    n_scales = {name: 5 if row < 4 else 4 if row < 15 else 1 for row, name in enumerate(NAMES)}
+    for seed in range(10):
+        folds = split_folds(NAMES, seed=seed, n_scales=n_scales)
+        assert list(folds) == NAMES
+        for least in (5, 4, 1):
+            counts = np.bincount([folds[n] for n in NAMES if n_scales[n] >= least], minlength=4)
+            assert counts.max() - counts.min() <= 1, (seed, least)
+    assert split_folds(NAMES, seed=1, n_scales=n_scales) != folds
+
+
+def test_balanced_folds_keep_overlapping_galaxies_together():
+    n_scales = dict.fromkeys(NAMES, 1) | {"NGC0050": 5}
+    for seed in range(5):
+        folds = split_folds(NAMES, seed=seed, groups=[["NGC0001", "NGC0050"]], n_scales=n_scales)
+        assert folds["NGC0001"] == folds["NGC0050"]
+
+
+def test_scales_are_counted_in_the_photometry():
+    galaxies = mock_galaxies(24, 1)
+    rows = [(one.galaxy, scale) for one in galaxies for scale in ("18arcsec", "global")]
+    rows += [(one.galaxy, "150pc") for one in galaxies[:4]]
+    table = Table(
+        {name: np.array(part, object) for name, part in zip(("galaxy", "scale"), zip(*rows))}
+    )
+    settings = {"n_folds": 4, "share_folds": True}
+    known = {one.galaxy: one for one in galaxies}
+    for seed in range(5):
+        folds = sample_folds(table, known, seed=seed, balance_folds=True, **settings)
+        assert {folds[one.galaxy] for one in galaxies[:4]} == {0, 1, 2, 3}
+    plain = sample_folds(table, known, seed=1, balance_folds=False, **settings)
+    assert plain == split_folds(list(known), seed=1)
 
 
 def test_refusals():

@@ -67,6 +67,26 @@ def test_distances_are_those_of_dustpedia():
         assert np.quantile(distance, share) == pytest.approx(expected, rel=0.03)
 
 
+def test_a_share_of_nearby_galaxies_fills_the_physical_scales():
+    galaxies = mock_galaxies(404, 3, nearby_share=0.5)
+    included = {
+        scale: sum(row["included"] for row in plan_of(galaxies, [scale])) for scale in PHYSICAL
+    }
+    assert included["400pc"] > 65
+    assert included["1kpc"] > 140
+    # Even in the logarithm below 34 Mpc, and DustPedia's beyond.
+    distance = np.log([one.distance for one in galaxies[4:]])
+    moments = population.read_moments()
+    share = np.interp(34.4, moments["distance_mpc"], np.arange(101)) / 100
+    far = np.mean(distance > np.log(34.4))
+    assert far == pytest.approx(0.5 * (1 - share), abs=0.01)
+    near = mock_galaxies(404, 3, nearby_share=1.0)[4:]
+    logs = np.log([one.distance for one in near])
+    for part in (0.1, 0.5, 0.9):
+        expected = np.log(1.8) + part * np.log(population.FARTHEST_NEARBY_MPC / 1.8)
+        assert np.quantile(logs, part) == pytest.approx(expected, abs=0.02)
+
+
 def test_size_and_stage_follow_dustpedia():
     """Against the mixture's own numbers; limits of size and stage cut its wings."""
     moments = population.read_moments()

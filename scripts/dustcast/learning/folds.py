@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import numpy as np
 
 from dustcast.sample import overlapping
 from dustcast.tables import DataError
 
 
-def split_folds(galaxies, n_folds=4, seed=123, groups=None):
+def split_folds(galaxies, n_folds=4, seed=123, groups=None, n_scales=None):
     """Return the test fold of each galaxy.
 
     Parameters
@@ -24,6 +26,9 @@ def split_folds(galaxies, n_folds=4, seed=123, groups=None):
     groups : iterable of collections of str, optional
         Galaxies whose light overlaps; those of one group, and of groups with a common member,
         share a fold. Names that are not in `galaxies` only link groups.
+    n_scales : dict of str to int, optional
+        At how many scales each galaxy has samples. Folds then hold as many galaxies of each number
+        as can be, not those of KFold: few galaxies are near enough for the finest scales.
 
     Returns
     -------
@@ -51,14 +56,30 @@ def split_folds(galaxies, n_folds=4, seed=123, groups=None):
             "take at least two folds and at most one a galaxy"
         )
     units = list(units.values())
-    fold_of = {}
-    splitter = KFold(n_folds, shuffle=True, random_state=seed)
-    for fold, (_, test) in enumerate(splitter.split(units)):
-        fold_of |= {name: fold for unit in test for name in units[unit]}
+    if n_scales is None:
+        splitter = KFold(n_folds, shuffle=True, random_state=seed)
+        tests = [test for _, test in splitter.split(units)]
+    else:
+        tests = _dealt([max(n_scales[name] for name in unit) for unit in units], n_folds, seed)
+    fold_of = {
+        name: fold for fold, test in enumerate(tests) for unit in test for name in units[unit]
+    }
     return {name: fold_of[name] for name in galaxies}
 
 
-def sample_folds(photometry, galaxies, *, n_folds, seed, share_folds):
+def _dealt(n_scales, n_folds, seed):
+    """Return the units of each fold: dealt in turn, in random order, those of most scales first."""
+    rng = np.random.default_rng(seed)
+    shuffled = rng.permutation(len(n_scales))
+    order = shuffled[np.argsort(-np.asarray(n_scales)[shuffled], kind="stable")]
+    tests = [[] for _ in range(n_folds)]
+    for start in range(0, len(order), n_folds):
+        for unit, fold in zip(order[start : start + n_folds], rng.permutation(n_folds)):
+            tests[fold].append(unit)
+    return tests
+
+
+def sample_folds(photometry, galaxies, *, n_folds, seed, share_folds, balance_folds):
     """Return the test fold of each galaxy of a photometry table, in its order.
 
     Parameters
@@ -71,6 +92,8 @@ def sample_folds(photometry, galaxies, *, n_folds, seed, share_folds):
         See `split_folds`.
     share_folds : bool
         Whether galaxies whose D25 ellipses overlap share a fold.
+    balance_folds : bool
+        Whether every fold gets its part of the galaxies of each scale.
 
     Returns
     -------
@@ -78,7 +101,11 @@ def sample_folds(photometry, galaxies, *, n_folds, seed, share_folds):
     """
     names = list(dict.fromkeys(photometry["galaxy"]))
     groups = overlapping([galaxies[name] for name in names]) if share_folds else None
-    return split_folds(names, n_folds, seed, groups=groups)
+    n_scales = None
+    if balance_folds:
+        seen = set(zip(photometry["galaxy"], photometry["scale"]))
+        n_scales = Counter(galaxy for galaxy, _ in seen)
+    return split_folds(names, n_folds, seed, groups=groups, n_scales=n_scales)
 
 
 def inner_splits(groups, n, seed):

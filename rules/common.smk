@@ -311,7 +311,8 @@ def convolved_images(wildcards):
 
 def fitted_bands(wildcards):
     """Return the bands that a fit sees: of pixels, those whose images reach the common PSF."""
-    bands = configuration.fit_bands(config, wildcards.fit)
+    # Fluxes without noise have the full fit alone.
+    bands = configuration.fit_bands(config, wildcards.get("fit", "full"))
     row = PIXELS.get(wildcards.sample)
     allowed = row["bands_full"].split(";") if row else bands
     return [band for band in bands if band in allowed]
@@ -337,13 +338,14 @@ def fit_minutes(wildcards, attempt):
     return (30 + n_spectra(wildcards) * 0.08 // 60) * attempt
 
 
+def scale_of(name):
+    """Return the scale of a sample."""
+    return PIXELS[name]["scale"] if name in PIXELS else name
+
+
 def tables_at(scale, pattern):
     """Return the tables of all samples of a scale; `pattern` has the place {sample}."""
-    chosen = [
-        name
-        for name in SAMPLES
-        if (PIXELS[name]["scale"] if name in PIXELS else name) == scale
-    ]
+    chosen = [name for name in SAMPLES if scale_of(name) == scale]
     return expand(f"{RESULTS}/{pattern}.parquet", sample=chosen)
 
 

@@ -92,6 +92,14 @@ if MOCK and not TABLES:
         script:
             "../scripts/render_galaxy.py"
 
+    def true_row(wildcards):
+        """Return a galaxy's row of the plan, of any scale: truth is known where no fit is made."""
+        made = sample.plan(
+            config | {"scales": [wildcards.scale]}, [KNOWN[wildcards.galaxy]]
+        )
+        return made[0]
+
+    # Any scale has them, such as 6.7arcsec and 18.4arcsec, when their path is asked for.
     rule true_maps:
         input:
             galaxies=f"{RESULTS}/sample/galaxies.csv",
@@ -109,7 +117,7 @@ if MOCK and not TABLES:
             mem_mb=growing(2000),
         params:
             code=code_hash("mock", "imaging"),
-            row=lambda wildcards: CUBES[wildcards.galaxy, wildcards.scale],
+            row=true_row,
             rows=cube_rows,
             settings=CUBE_SETTINGS,
             bands=BANDS,
@@ -178,6 +186,55 @@ if MOCK and not TABLES:
 
 if MOCK:
 
+    rule true_photometry:
+        input:
+            photometry=f"{RESULTS}/photometry/{{sample}}.parquet",
+            truth=lambda wildcards: (
+                f"{RESULTS}/mock/truth/{scale_of(wildcards.sample)}.parquet"
+            ),
+        output:
+            f"{RESULTS}/mock/photometry/{{sample}}.parquet",
+        log:
+            log_of("true_photometry/{sample}"),
+        benchmark:
+            benchmark_of("true_photometry/{sample}")
+        conda:
+            "../envs/sed.yaml"
+        params:
+            code=code_hash("mock"),
+        message:
+            "True fluxes of {wildcards.sample}"
+        script:
+            "../scripts/true_photometry.py"
+
+    # What the full fit makes of fluxes without noise: mixtures are no single models.
+    rule fit_true_fluxes:
+        input:
+            photometry=f"{RESULTS}/mock/photometry/{{sample}}.parquet",
+            grid=GRID,
+            engine=ancient(f"{RESULTS}/sed/engine_compiled"),
+        output:
+            f"{RESULTS}/mock/fits/{{sample}}.parquet",
+        log:
+            log_of("fit_true_fluxes/{sample}"),
+        benchmark:
+            benchmark_of("fit_true_fluxes/{sample}")
+        conda:
+            "../envs/sed.yaml"
+        threads: fit_threads
+        resources:
+            mem_mb=growing(2000),
+            runtime=fit_minutes,
+        params:
+            code=code_hash("sed"),
+            bands=fitted_bands,
+            options={key: config["sed"][key] for key in FIT_OPTIONS},
+            marginals=[],
+        message:
+            "Fitting the true fluxes of {wildcards.sample}"
+        script:
+            "../scripts/fit_sed.py"
+
     FIRST = next(iter(EXPERIMENTS))
 
     # What each stage adds to the error. Fits and predictions are those of the first experiment.
@@ -199,6 +256,15 @@ if MOCK:
                 for scale in SCALES
                 for path in tables_at(scale, "sed/{sample}/short")
             ],
+            true=(
+                [
+                    path
+                    for scale in SCALES
+                    for path in tables_at(scale, "mock/fits/{sample}")
+                ]
+                if config["mock"]["noise_free_fits"]
+                else []
+            ),
             stages=(
                 []
                 if TABLES

@@ -18,7 +18,9 @@ if __name__ == "__main__":
         truths = dict(zip(scales, map(read_table, files.truth), strict=True))
         photometry = by_scale(files.photometry)
         rows = stage_rows([read_table(path) for path in files.get("stages", [])])
-        for stage in ("full", "short"):
+        for stage in ("true", "full", "short"):
+            if not files.get(stage):
+                continue
             for scale, fit in by_scale(files[stage]).items():
                 rows += fit_rows(f"fit_{stage}", scale, fit, truths[scale], photometry[scale])
         predictions = read_table(files.predictions)

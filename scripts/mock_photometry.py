@@ -3,6 +3,7 @@
 from dustcast.bridge import progress, run
 from dustcast.mock.spectra import Spectra
 from dustcast.mock.table import simulate
+from dustcast.population import dust_smoothing_kpc
 from dustcast.sample import plan, read_galaxies
 from dustcast.sed.grid import load_grid
 from dustcast.tables import write_table
@@ -18,7 +19,9 @@ if __name__ == "__main__":
             snakemake.params.bands,
             seed=settings["seed"],
             max_pixels=settings["max_pixels"],
-            dust_smoothing_kpc=settings["dust_smoothing_kpc"],
+            dust_smoothing_kpc={
+                one.galaxy: dust_smoothing_kpc(settings, one.galaxy) for one in galaxies
+            },
             progress=progress(len(galaxies), "galaxies observed").until,
         )
         for number, (photometry, truth) in enumerate(scales.values()):

@@ -5,6 +5,7 @@ from dustcast.imaging.layers import Settings
 from dustcast.mock.observation import observe_galaxy
 from dustcast.mock.sky import make_sky, write_sky
 from dustcast.mock.spectra import Spectra
+from dustcast.population import dust_smoothing_kpc
 from dustcast.sample import galaxy_table
 from dustcast.sed.grid import load_grid
 from dustcast.tables import write_table
@@ -18,7 +19,7 @@ if __name__ == "__main__":
             galaxy,
             Spectra(load_grid(inputs.models)),
             seed=mock["seed"],
-            dust_smoothing_kpc=mock["dust_smoothing_kpc"],
+            dust_smoothing_kpc=dust_smoothing_kpc(mock, galaxy.galaxy),
         )
         write_sky(outputs.sky, sky)
         stars, bands = observe_galaxy(

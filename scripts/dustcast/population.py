@@ -116,6 +116,18 @@ def mock_galaxies(n_galaxies, seed, nearby_share=0.0):
     return galaxies
 
 
+def dust_smoothing_kpc(mock, galaxy):
+    """Return the width in kpc over which absorbed light spreads before dust emits it.
+
+    Parameters
+    ----------
+    mock : dict
+        Section `mock` of the configuration.
+    galaxy : str
+    """
+    return mock["dust_smoothing_of"].get(galaxy, mock["dust_smoothing_kpc"])
+
+
 def _digits(value, count):
     """Return a value as the table of galaxies holds it, the same for the plan and for the jobs."""
     return round(value, count)

@@ -275,9 +275,11 @@ def read_galaxies(config):
         taking_part += [name for name in sample["add"] if name not in taking_part]
     keys = {"galaxies": sample["galaxies"] or [], "leave_out": sample["leave_out"]}
     keys["add"] = sample["add"]
+    if source == "mock":
+        keys["dust_smoothing_of"] = mock["dust_smoothing_of"]
     for key, names in keys.items():
         for name in names:
-            _known(name, known, f"sample.{key}")
+            _known(name, known, f"{'mock' if key == 'dust_smoothing_of' else 'sample'}.{key}")
     names = sample["galaxies"] or taking_part
     return [
         _known(name, known, "survey.images") for name in names if name not in sample["leave_out"]

@@ -9,6 +9,7 @@ from dustcast.config import complete
 from dustcast.mock import table as mock
 from dustcast.population import mock_galaxies, read_moments
 from dustcast.sample import plan
+from dustcast.tables import DataError
 from dustcast.units import SOLAR_MASS_KG, grid_scale
 
 BANDS = mock_models.BANDS
@@ -52,7 +53,7 @@ def test_tables_have_the_agreed_columns():
     for scale, (photometry, truth) in tables.items():
         names = list(mock.KEY_COLUMNS) + [band + end for band in BANDS for end in ("", "_err")]
         assert list(photometry) == names
-        assert set(truth) == {"id", "galaxy", "scale", "dust.umin", *mock.TRUTH_UNITS}
+        assert set(truth) == {"id", "galaxy", "scale", "dust.umin", *mock.TRUTH_UNITS, *BANDS}
         assert list(truth["id"]) == list(photometry["id"])
         assert set(photometry["scale"]) == {scale}
         assert len(set(photometry["id"])) == photometry.n_rows
@@ -235,13 +236,34 @@ def test_light_that_spreads_keeps_its_sum(quiet):
     galaxies = mock_galaxies(8, 1)[2:3]
     options = {"galaxies": galaxies, "max_pixels": 10_000, "scales": ["18arcsec"]}
     (_, local), (_, smeared) = (
-        survey(**options, dust_smoothing_kpc=width)["18arcsec"] for width in (0.0, 0.3)
+        survey(**options, dust_smoothing_kpc={galaxies[0].galaxy: width})["18arcsec"]
+        for width in (0.0, 0.3)
     )
     assert smeared["dust.luminosity"].sum() == pytest.approx(
         local["dust.luminosity"].sum(), rel=0.1
     )
     np.testing.assert_array_equal(smeared["stellar.lum"], local["stellar.lum"])
     assert smeared["dust.luminosity"].std() < local["dust.luminosity"].std()
+
+
+def test_true_photometry_is_what_noise_was_added_to(quiet):
+    noisy = survey()["18arcsec"]
+    true = mock.true_photometry(*noisy)
+    quiet()
+    exact, _ = survey()["18arcsec"]
+    assert list(true) == list(noisy[0])
+    assert np.isfinite(noisy[0]["PACS_100"]).any()
+    for band in BANDS:
+        seen = np.isfinite(noisy[0][band])
+        np.testing.assert_array_equal(true[band][seen], exact[band][seen])
+        assert np.isnan(true[band][~seen]).all()
+        np.testing.assert_array_equal(true[f"{band}_err"], noisy[0][f"{band}_err"])
+    for name in ("id", "ra", "distance"):
+        np.testing.assert_array_equal(true[name], noisy[0][name])
+    none = noisy[0].rows(np.zeros(noisy[0].n_rows, dtype=bool))
+    assert mock.true_photometry(none, noisy[1]).n_rows == 0
+    with pytest.raises(DataError, match=r"lacks .*/18arcsec/.* anew"):
+        mock.true_photometry(noisy[0], noisy[1].rows(slice(1, None)))
 
 
 def test_a_seed_fixes_everything():

@@ -351,3 +351,42 @@ def test_errors_are_those_of_re_draws(tmp_path, monkeypatch, galaxy, sky, rows):
     for band in bands:
         assert 0.9 < np.std(pulls[band]) < 1.1, band
         assert 0.9 < np.nanstd(around[band]) < 1.1, band
+
+
+@pytest.mark.science
+def test_calibration_and_extinction_are_those_of_re_draws(
+    tmp_path, monkeypatch, deep, galaxy, sky, rows
+):
+    """Either error alone, the other undone: its scatter over 200 surveys is what is stated."""
+    monkeypatch.setattr(mock, "STARS_PER_DEG2", 0.0)
+    bands = ["GALEX_NUV", "SDSS_r", "SPIRE_250"]
+    scale = scale_of(rows[0])
+    grid, maps = true_maps(galaxy, sky, rows[0], rows, SETTINGS)
+    shares = d25_ellipse(galaxy).shares(grid)
+    pulls = {(band, "CAL"): [] for band in bands}
+    pulls |= {(band, "EXT"): [] for band in bands if band_table()[band].extinction > 0}
+    for seed in range(200):
+        true, stated, error = mock.draw_reddening(galaxy, seed)
+        known = {
+            "CAL": replace(galaxy, ebv=true, ebv_err=0.0),
+            "EXT": replace(galaxy, ebv=stated, ebv_err=error),
+        }
+        for band, (image, put_in) in observe(
+            galaxy, sky, rows[:1], bands, seed=seed, least_pixel_arcsec=4
+        ).items():
+            mock._write_raw(tmp_path / "raw.fits", galaxy, band, image)
+            for part, reddened in known.items():
+                if (band, part) not in pulls:
+                    continue
+                gain = 1 + put_in["calibration_error"] if part == "EXT" else 1.0
+                image = clean_band(tmp_path / "raw.fits", band, reddened, [])
+                write_clean(tmp_path / "clean.fits", image)
+                clean = read_clean(tmp_path / "clean.fits")
+                layer = make_layers(clean, [scale], reddened, SETTINGS)[scale.name]
+                residual = np.sum(shares * (layer.flux / gain - maps[band]))
+                # The error of all pixels is one.
+                pulls[band, part].append(residual / np.sum(shares * layer.parts[part]))
+    for (band, part), pull in pulls.items():
+        print(f"{band} {part}: mean {np.mean(pull):.3f}, scatter {np.std(pull):.3f}")
+        assert abs(np.mean(pull)) < 0.2, (band, part)
+        assert 0.9 < np.std(pull) < 1.1, (band, part)

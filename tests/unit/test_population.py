@@ -117,6 +117,17 @@ def test_orientations_are_random():
     assert cosine.std() == pytest.approx(1 / math.sqrt(12), abs=0.02)
 
 
+def test_energy_balance_of_single_galaxies():
+    config = {"run": "x", "survey": {"source": "mock"}}
+    smeared = {"dust_smoothing_kpc": 0.2, "dust_smoothing_of": {"MOCK003": 1.0}}
+    mock = complete(config | {"mock": smeared})["mock"]
+    assert population.dust_smoothing_kpc(mock, "MOCK003") == 1.0
+    assert population.dust_smoothing_kpc(mock, "MOCK004") == 0.2
+    unknown = complete(config | {"mock": {"dust_smoothing_of": {"MOCK999": 1.0}}})
+    with pytest.raises(DataError, match=r"mock\.dust_smoothing_of names MOCK999"):
+        sample.read_galaxies(unknown)
+
+
 def test_missing_moments_are_said(tmp_path):
     with pytest.raises(DataError, match=r"cannot be read .* it ships with dustcast, restore it"):
         population.read_moments(tmp_path / "none.json")

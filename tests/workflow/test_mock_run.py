@@ -30,7 +30,7 @@ def test_every_scale_and_stage_is_closed(runs):
     stages = set(zip(table["stage"], table["scale"]))
     assert stages == {
         (stage, scale)
-        for stage in ("fit_full", "fit_short", "predict_fit", "predict_truth")
+        for stage in ("fit_true", "fit_full", "fit_short", "predict_fit", "predict_truth")
         for scale in ("18arcsec", "global")
     }
     whole = (table["quantity"] == "sMd") & (table["stage"] == "fit_full")

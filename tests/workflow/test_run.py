@@ -3,6 +3,7 @@
 import csv
 from pathlib import Path
 
+import browser
 import checkout
 import numpy as np
 import pytest
@@ -68,10 +69,15 @@ def test_figures_and_logs_are_there(tiny):
     assert not list((tiny / RESULTS / "running").iterdir())
 
 
-def test_report_is_made(tiny):
+def test_report_is_made_and_shown(tiny, tmp_path):
+    report = tiny / "report.html"
     checkout.snakemake(tiny, "--report", "report.html", config=TINY)
-    page = (tiny / "report.html").read_text(encoding="utf-8")
-    assert "predicted against true" in page
+    assert "predicted against true" in report.read_text(encoding="utf-8")
+    messages, widths = browser.open_report(report, tmp_path, tmp_path / "page.png")
+    # Snakemake's own page says that its style sheets are made in the browser.
+    assert [line for line in messages if "cdn.tailwindcss.com" not in line] == []
+    assert len(widths) >= 2
+    assert min(widths.values()) > 500
 
 
 def test_second_run_has_nothing_to_do(tiny):

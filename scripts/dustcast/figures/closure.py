@@ -8,13 +8,14 @@ from dustcast.figures import style
 from dustcast.tables import DataError
 
 STAGES = {
+    "fit_true": ("fit of true fluxes against truth", style.GREY),
     "fit_full": ("full fit against truth", style.BLUE),
     "fit_short": ("short fit against truth", style.SKY),
     "predict_fit": ("prediction against full fit", style.ORANGE),
     "predict_truth": ("prediction against truth", style.VERMILION),
 }
 COLUMNS = ("stage", "quantity", "scale", "within", "between")
-_BAR = 0.19
+_GROUP = 0.8  # width of the bars of a scale
 _HEIGHT_MM = 62.0
 
 
@@ -54,13 +55,16 @@ def panel(ax, rows):
     if not scales:
         style.explain(ax, "no sample with\na known truth")
         return
-    for number, (stage, (label, colour)) in enumerate(STAGES.items()):
+    present = [stage for stage in STAGES if stage in set(rows["stage"])]
+    bar = _GROUP / len(present)
+    for number, stage in enumerate(present):
+        label, colour = STAGES[stage]
         of_stage = rows.rows(np.asarray(rows["stage"], dtype=str) == stage)
         place = np.array([scales.index(scale) for scale in of_stage["scale"]], dtype=float)
-        place += (number - (len(STAGES) - 1) / 2) * _BAR
+        place += (number - (len(present) - 1) / 2) * bar
         within, between = (np.asarray(of_stage[name], float) for name in ("within", "between"))
         total = np.hypot(within, between)
-        ax.bar(place, total, 0.9 * _BAR, color=colour, alpha=0.4, linewidth=0)
-        ax.bar(place, between, 0.9 * _BAR, color=colour, label=label, linewidth=0)
+        ax.bar(place, total, 0.9 * bar, color=colour, alpha=0.4, linewidth=0)
+        ax.bar(place, between, 0.9 * bar, color=colour, label=label, linewidth=0)
     ax.set_xticks(range(len(scales)), scales)
     ax.tick_params(axis="x", which="both", length=0)

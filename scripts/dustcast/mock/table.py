@@ -19,7 +19,7 @@ from dustcast.mock.galaxies import MockGalaxy
 from dustcast.photometry import KEY_COLUMNS, UNITS
 from dustcast.population import read_moments
 from dustcast.sample import GLOBAL
-from dustcast.tables import Table, stack_tables
+from dustcast.tables import DataError, Table, stack_tables
 from dustcast.units import (
     DUST_TEMPERATURE_EXPONENT,
     DUST_TEMPERATURE_UMIN_1_K,
@@ -55,7 +55,9 @@ class _Points:
     dust: np.ndarray  # (n, n_band + 4): fluxes, luminosity, mass, mass x umin, luminosity x Td
 
 
-def simulate(spectra, galaxies, plan, bands, *, seed, max_pixels, dust_smoothing_kpc=0.0, progress):
+def simulate(
+    spectra, galaxies, plan, bands, *, seed, max_pixels, dust_smoothing_kpc=None, progress
+):
     """Observe a population.
 
     Parameters
@@ -72,9 +74,9 @@ def simulate(spectra, galaxies, plan, bands, *, seed, max_pixels, dust_smoothing
         Seed of everything random.
     max_pixels : int
         Most pixels of a galaxy at a scale; which ones remain is random.
-    dust_smoothing_kpc : float
-        Full width at half maximum over which the absorbed light spreads before dust emits it; 0
-        for an energy balance that holds at each position.
+    dust_smoothing_kpc : dict of str to float, optional
+        By galaxy, the full width at half maximum over which the absorbed light spreads before dust
+        emits it; 0, as without an entry, for an energy balance that holds at each position.
     progress : callable
         Called as ``progress(done, total)``.
 
@@ -84,7 +86,8 @@ def simulate(spectra, galaxies, plan, bands, *, seed, max_pixels, dust_smoothing
         By scale: the photometry table, and the truth of its rows. Truth: id, galaxy, scale,
         ``dust.luminosity`` and ``stellar.lum`` (W), ``dust.mass`` (kg), ``stellar.m_star`` (Msun),
         ``dust.umin`` (weighted by dust mass), sLd, sMd, Td (of that umin), Td_luminosity (mean
-        temperature weighted by dust luminosity).
+        temperature weighted by dust luminosity), and the true flux of each band in mJy, NaN where
+        the scale does not take the band.
     """
     rows = {}
     for row in plan:
@@ -98,13 +101,14 @@ def simulate(spectra, galaxies, plan, bands, *, seed, max_pixels, dust_smoothing
         if mine:
             points = _points(MockGalaxy(galaxy, spectra, seed), spectra, mine)
             missing = missing_bands(galaxy, bands, seed)
+            smoothing = (dust_smoothing_kpc or {}).get(galaxy.galaxy, 0.0)
             for row in mine:
                 key = [seed, zlib.crc32(galaxy.galaxy.encode()), zlib.crc32(row["scale"].encode())]
                 rng = np.random.default_rng(key)
                 parts[row["scale"]].append(
                     _observe(
                         galaxy, points, row, bands, spectra.bands, offset, missing, rng,
-                        max_pixels=max_pixels, smoothing_kpc=dust_smoothing_kpc,
+                        max_pixels=max_pixels, smoothing_kpc=smoothing,
                     )
                 )  # fmt: skip
         progress(number + 1, len(galaxies))
@@ -169,29 +173,61 @@ def _observe(
         dust = _through(np.hypot(fwhm, kpc), samples, points, area) @ points.dust
     count, n_model = len(samples["id"]), len(model_bands)
     moments, known, seen = read_moments(), band_table(), row["bands_full"].split(";")
-    columns = {}
+    columns, fluxes = {}, {}
     for column, band in enumerate(bands):
-        flux = np.full(count, np.nan)
-        error = np.full(count, np.nan)
-        if band in seen and band not in missing:
+        flux, error, true = (np.full(count, np.nan) for _ in range(3))
+        if band in seen:
             place = model_bands.index(band)
             true = stars[:, place] + dust[:, place]
+        if band in seen and band not in missing:
             share = samples["area_arcsec2"] / DEPTH_AREA_ARCSEC2
             rms = moments["depth"][band] * share ** moments["depth_slope"][band]
             flux = true * (1 + offset[band]) + rms * noise[:, column]
             error = np.hypot(rms, known[band].calibration * flux)
         columns |= {band: flux, f"{band}_err": error}
+        fluxes[band] = true
     photometry = Table(
         {name: samples[name] for name in KEY_COLUMNS} | columns,
         units=UNITS | {name: "mJy" for name in columns},
     )
-    return photometry, _truth(samples, stars[:, n_model:], dust[:, n_model:])
-
-
-def _truth(samples, stars, dust):
-    """Return the table of what is true of some samples."""
     keys = {name: samples[name] for name in ("id", "galaxy", "scale")}
-    return Table(keys | truth_columns(*stars.T, *dust.T), units=TRUTH_UNITS)
+    sums = truth_columns(*stars[:, n_model:].T, *dust[:, n_model:].T)
+    units = TRUTH_UNITS | dict.fromkeys(fluxes, "mJy")
+    return photometry, Table(keys | sums | fluxes, units=units)
+
+
+def true_photometry(photometry, truth):
+    """Return the photometry of samples without noise: true fluxes where observed ones are.
+
+    Parameters
+    ----------
+    photometry, truth : Table
+        Of a survey: all samples of the first are in the second.
+
+    Returns
+    -------
+    Table
+        With the stated errors of the observed fluxes, so that a fit weighs the bands as that of the
+        observed ones does. Upper limits become fluxes.
+
+    Raises
+    ------
+    DataError
+        If a sample has no truth.
+    """
+    if photometry.n_rows == 0:
+        return photometry
+    place = {name: row for row, name in enumerate(truth["id"])}
+    missing = [name for name in photometry["id"] if name not in place]
+    if missing:
+        raise DataError(f"the truth lacks {missing[0]}: run the rule that simulates it anew")
+    rows = [place[name] for name in photometry["id"]]
+    columns = dict(photometry)
+    for name in photometry:
+        if f"{name}_err" in photometry:
+            columns[name] = np.where(np.isfinite(photometry[name]), truth[name][rows], np.nan)
+            columns[f"{name}_err"] = np.abs(photometry[f"{name}_err"])
+    return Table(columns, units=photometry.units, meta=photometry.meta)
 
 
 def truth_columns(stellar_lum, m_star, luminosity, mass, mass_umin, hot):

@@ -317,3 +317,52 @@ if MOCK:
             "Figure: error of each stage against truth"
         script:
             "../scripts/closure_figure.py"
+
+    # What DustPedia is like, for comparison: needs its tables, so only on request.
+    rule dustpedia_population:
+        input:
+            photometry=downloaded("photometry"),
+            official=downloaded("official"),
+        output:
+            f"{RESULTS}/mock/dustpedia.parquet",
+        log:
+            log_of("dustpedia_population"),
+        benchmark:
+            benchmark_of("dustpedia_population")
+        conda:
+            "../envs/sample.yaml"
+        params:
+            code=code_hash("archive"),
+            bands=BANDS,
+        message:
+            "Colours and dust of the DustPedia galaxies"
+        script:
+            "../scripts/dustpedia_population.py"
+
+    if sample.GLOBAL in SCALES:
+
+        rule population_figure:
+            input:
+                real=f"{RESULTS}/mock/dustpedia.parquet",
+                photometry=f"{RESULTS}/photometry/global.parquet",
+                features=f"{RESULTS}/features/global.parquet",
+            output:
+                png=report(
+                    f"{RESULTS}/figures/population.png",
+                    caption=caption("population"),
+                    category="Closure",
+                    labels={"figure": "simulated galaxies over DustPedia's"},
+                ),
+                pdf=f"{RESULTS}/figures/population.pdf",
+            log:
+                log_of("population_figure"),
+            benchmark:
+                benchmark_of("population_figure")
+            conda:
+                "../envs/figures.yaml"
+            params:
+                code=code_hash("figures"),
+            message:
+                "Figure: simulated galaxies over those of DustPedia"
+            script:
+                "../scripts/population_figure.py"

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dustcast.archive.catalogue import read_photometry
+from dustcast.archive.catalogue import read_photometry, read_population
 from dustcast.bands import bands_of
 from dustcast.sed.cigale import read_input
 from dustcast.tables import DataError, read_csv
@@ -110,3 +110,30 @@ def test_the_list_of_downloads_is_whole():
     groups = {row["group"] for row in rows}
     assert groups == {"catalogue", "photometry", "official", "cigale", "themis", "filters"}
     assert sum(row["group"] == "themis" for row in rows) == 11
+
+
+def test_population_has_fluxes_and_targets(tmp_path):
+    (tmp_path / "p.csv").write_text(
+        f"{HEADER}\nA,1,0.25,0.01,,1,1,\nB,1,0.5,0.01,,1,1,\nC,1,1,0.01,,1,1,\n"
+    )
+    (tmp_path / "o.csv").write_text(
+        "id,Ldust__Lsol,Lbolo__Lsol,Mdust__Msol,Mstar__Msol,Umin\n"
+        "C,1e9,1e10,1e7,1e10,1\nA,1e9,1e9,1e6,1e9,64\nB,,1e9,1e6,1e9,1\n"
+    )
+    table = read_population(tmp_path / "p.csv", tmp_path / "o.csv", ["WISE_3.4"])
+    assert list(table["galaxy"]) == ["A", "C"]
+    np.testing.assert_array_equal(table["WISE_3.4"], [250.0, 1000.0])
+    np.testing.assert_allclose(table["sLd"], [0, -1], atol=1e-12)
+    np.testing.assert_allclose(table["sMd"], [-3, -3])
+    np.testing.assert_allclose(table["Td"], [18.3 * 64 ** (1 / 5.79), 18.3])
+
+
+def test_population_of_dustpedia(data):
+    folder = data / "dustpedia"
+    table = read_population(
+        folder / "DustPedia_Aperture_Photometry_2.2.csv",
+        folder / "dustpedia_cigale_results_final_version.csv",
+        ["WISE_3.4"],
+    )
+    assert table.n_rows == 814
+    assert 12 < table["Td"].min() < table["Td"].max() < 40

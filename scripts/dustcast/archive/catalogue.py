@@ -1,11 +1,12 @@
-"""DustPedia's aperture photometry (Clark et al. 2018)."""
+"""DustPedia's aperture photometry (Clark et al. 2018) and official fits (Nersesian et al. 2019)."""
 
 from __future__ import annotations
 
 import numpy as np
 
 from dustcast.sample import SERIOUS_FLAGS
-from dustcast.tables import DataError, Table, read_csv
+from dustcast.tables import DataError, Table, read_csv, read_table
+from dustcast.units import DUST_TEMPERATURE_EXPONENT, DUST_TEMPERATURE_UMIN_1_K
 
 JY_TO_MJY = 1e3
 
@@ -43,6 +44,44 @@ def read_photometry(path, bands):
             values = np.array([_number(row, name, path) for row in rows]) * JY_TO_MJY
             columns[name] = np.where(flagged, np.nan, values)
     return Table(columns)
+
+
+def read_population(photometry, official, bands):
+    """Read the observed colours and the official dust properties of the DustPedia galaxies.
+
+    Parameters
+    ----------
+    photometry : str or Path
+        As for `read_photometry`.
+    official : str or Path
+        dustpedia_cigale_results_final_version.csv.
+    bands : list of str
+
+    Returns
+    -------
+    Table
+        As `read_photometry` returns it, of the galaxies that both tables have, and sLd, sMd (dex),
+        Td (K).
+
+    Raises
+    ------
+    DataError
+        If a table is not such a one.
+    """
+    seen = read_photometry(photometry, bands)
+    names = ("Ldust__Lsol", "Lbolo__Lsol", "Mdust__Msol", "Mstar__Msol", "Umin")
+    fits = read_table(official, required=("id", *names))
+    fits = fits.rows(np.all([np.isfinite(fits[name]) for name in names], axis=0))
+    dust_lum, lum, dust_mass, m_star, umin = (fits[name] for name in names)
+    place = {name: row for row, name in enumerate(fits["id"])}
+    seen = seen.rows(np.array([name in place for name in seen["galaxy"]], dtype=bool))
+    rows = [place[name] for name in seen["galaxy"]]
+    targets = {
+        "sLd": np.log10(dust_lum / lum),
+        "sMd": np.log10(dust_mass / m_star),
+        "Td": DUST_TEMPERATURE_UMIN_1_K * umin**DUST_TEMPERATURE_EXPONENT,
+    }
+    return Table(dict(seen) | {name: values[rows] for name, values in targets.items()})
 
 
 def _number(row, name, path):

@@ -162,6 +162,23 @@ def test_the_figure_has_a_bar_a_stage_and_scale():
     assert [label.get_text() for label in middle.get_xticklabels()] == ["18arcsec", "1kpc"]
 
 
+def test_stages_of_images_have_a_panel_of_their_own():
+    residuals = [("sky", "flux", "", "WISE_12", 0.01), ("sky", "flux", "", "GALEX_FUV", -0.03)]
+    residuals += [("convolve", "flux", scale, "WISE_12", 0.002) for scale in ("18arcsec", "3kpc")]
+    columns = dict(zip(("stage", "quantity", "scale", "band"), map(text, zip(*residuals))))
+    columns |= {"galaxy": text(["A"] * 4), "residual": np.array([row[-1] for row in residuals])}
+    table = closure.closure_table(closure.stage_rows([Table(columns)]))
+    page = closure_figure.closure(table)
+    *_, ax = page.axes
+    assert [label.get_text() for label in ax.get_xticklabels()] == ["GALEX FUV", "WISE 3"]
+    found = {line.get_label(): line.get_xydata() for line in ax.lines}
+    np.testing.assert_allclose(found["sky"], [[1, 1.0], [0, 3.0]])
+    np.testing.assert_allclose(
+        found["convolution and resampling"], [[0.875, 0.2], [1.125, 0.2]], rtol=1e-6
+    )
+    assert len(found["masks that are filled"]) == 0
+
+
 def test_a_figure_of_nothing_says_so():
     empty = closure.closure_table([])
     assert "known truth" in closure_figure.closure(empty).axes[0].texts[0].get_text()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from dustcast.bands import band_table
 from dustcast.figures import style
 from dustcast.tables import DataError
 
@@ -14,9 +15,17 @@ STAGES = {
     "predict_fit": ("prediction against full fit", style.ORANGE),
     "predict_truth": ("prediction against truth", style.VERMILION),
 }
-COLUMNS = ("stage", "quantity", "scale", "within", "between")
+# Stages of the images, by stage and quantity: shares of a band's flux.
+IMAGE_STAGES = {
+    ("stars", "flux_left"): ("stars without a mask", "*", style.ORANGE),
+    ("stars", "flux_filled"): ("masks that are filled", "s", style.VERMILION),
+    ("sky", "flux"): ("sky", "o", style.SKY),
+    ("convolve", "flux"): ("convolution and resampling", "D", style.BLUE),
+}
+COLUMNS = ("stage", "quantity", "scale", "within", "between", "band")
 _GROUP = 0.8  # width of the bars of a scale
-_HEIGHT_MM = 62.0
+_HEIGHT_MM, _IMAGES_MM = 62.0, 55.0
+_SMALLEST = 0.01  # percent, below which there is nothing to see
 
 
 def closure(table):
@@ -25,18 +34,26 @@ def closure(table):
     Parameters
     ----------
     table : Table
-        ``tables/closure.csv``: stage, quantity, scale, within, between.
+        ``tables/closure.csv``: stage, quantity, scale, band, within, between.
 
     Returns
     -------
     matplotlib.figure.Figure
-        Pale bars reach the root mean square error, dark ones its part between galaxies.
+        Pale bars reach the root mean square error, dark ones its part between galaxies. Of a
+        survey of images a lower panel shows the root mean square of what each stage adds to a band.
     """
     missing = [column for column in COLUMNS if column not in table]
     if missing:
         raise DataError(f"the closure table lacks the column {', '.join(missing)}")
     with style.context():
-        figure = style.new_figure(style.PAGE_MM, _HEIGHT_MM)
+        keys = list(zip(table["stage"], table["quantity"]))
+        seen = any(key in IMAGE_STAGES for key in keys)
+        page = style.new_figure(style.PAGE_MM, _HEIGHT_MM + _IMAGES_MM * seen)
+        # Two halves, each with its legend.
+        heights = [_HEIGHT_MM, _IMAGES_MM] if seen else [_HEIGHT_MM]
+        figure, *below = page.subfigures(len(heights), 1, height_ratios=heights, squeeze=False)[
+            :, 0
+        ]
         axes = figure.subplots(1, len(style.TARGETS), squeeze=False)[0]
         for ax, (target, look) in zip(axes, style.TARGETS.items()):
             rows = table.rows(np.asarray(table["quantity"], dtype=str) == target)
@@ -46,7 +63,30 @@ def closure(table):
         handles, labels = axes[0].get_legend_handles_labels()
         if handles:
             figure.legend(handles, labels, loc="outside lower center", ncols=len(STAGES))
-    return figure
+        for part in below:
+            images(part.subplots(), table, keys)
+            part.legend(loc="outside lower center", ncols=len(IMAGE_STAGES))
+    return page
+
+
+def images(ax, table, keys):
+    """Draw what the stages of the images add to each band; scales beside each other."""
+    shown = np.array([key in IMAGE_STAGES for key in keys])
+    bands = [band for band in band_table() if band in set(np.asarray(table["band"])[shown])]
+    for stage, (label, marker, colour) in IMAGE_STAGES.items():
+        rows = table.rows(np.array([key == stage for key in keys]))
+        scales = list(dict.fromkeys(rows["scale"]))
+        place = [
+            bands.index(band) + 0.25 * (scales.index(scale) - (len(scales) - 1) / 2)
+            for band, scale in zip(rows["band"], rows["scale"])
+        ]
+        total = 100 * np.hypot(*(np.asarray(rows[name], float) for name in ("within", "between")))
+        ax.plot(place, np.maximum(total, _SMALLEST), marker, color=colour, label=label, ms=4)
+    ax.set_yscale("log")
+    ax.set_ylim(bottom=0.8 * _SMALLEST)
+    ax.set_ylabel("root mean square [% of flux]")
+    ax.set_xticks(range(len(bands)), [band_table()[band].label for band in bands], rotation=30)
+    ax.tick_params(axis="x", which="both", length=0)
 
 
 def panel(ax, rows):

@@ -300,6 +300,12 @@ def cube_rows(wildcards):
     return [row for (galaxy, _), row in CUBES.items() if galaxy == wildcards.galaxy]
 
 
+def true_row(wildcards):
+    """Return a galaxy's row of the plan, of any scale: truth is known where no fit is made."""
+    scale = {"scales": [wildcards.scale]}
+    return sample.plan(config | scale, [KNOWN[wildcards.galaxy]])[0]
+
+
 def convolved_images(wildcards):
     """Return the convolved images that a cube is stacked of."""
     row = CUBES[wildcards.galaxy, wildcards.scale]

@@ -92,13 +92,6 @@ if MOCK and not TABLES:
         script:
             "../scripts/render_galaxy.py"
 
-    def true_row(wildcards):
-        """Return a galaxy's row of the plan, of any scale: truth is known where no fit is made."""
-        made = sample.plan(
-            config | {"scales": [wildcards.scale]}, [KNOWN[wildcards.galaxy]]
-        )
-        return made[0]
-
     # Any scale has them, such as 6.7arcsec and 18.4arcsec, when their path is asked for.
     rule true_maps:
         input:

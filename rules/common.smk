@@ -422,6 +422,16 @@ FINE = {
 TOLD = FIGURES["told"]
 
 
+def importance_input(wildcards):
+    """Return what the importance of features is measured on."""
+    chosen = EXPERIMENTS[FIGURE_EXPERIMENT]["selection"].get("scales", SCALES)
+    return {
+        "features": [feature_file(FIGURE_EXPERIMENT, scale) for scale in chosen],
+        "folds": f"{RESULTS}/folds.csv",
+        "models": model_folders(FIGURE_EXPERIMENT, FIGURE_REGRESSOR),
+    }
+
+
 def told_input(wildcards):
     """Return what predictions for another pixel scale are made of."""
     return {

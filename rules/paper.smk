@@ -492,9 +492,90 @@ rule baselines:
         "../scripts/baselines.py"
 
 
+# Which bands matter for which property.
+rule importance:
+    input:
+        unpack(importance_input),
+    output:
+        importance=report(
+            f"{RESULTS}/tables/importance.csv",
+            caption=caption("importance"),
+            category="Paper",
+            labels={"figure": "", "shows": "importance of features"},
+        ),
+        dependence=f"{RESULTS}/tables/partial_dependence.csv",
+    log:
+        log_of("importance"),
+    benchmark:
+        benchmark_of("importance")
+    conda:
+        "../envs/learning.yaml"
+    resources:
+        mem_mb=growing(4000),
+    params:
+        code=code_hash("learning"),
+        experiment=EXPERIMENTS[FIGURE_EXPERIMENT],
+        n_bootstrap=config["learning"]["n_bootstrap"],
+        seed=config["learning"]["seed"],
+    message:
+        "Measuring which features matter for which property"
+    script:
+        "../scripts/importance.py"
+
+
+rule figure_importance:
+    input:
+        f"{RESULTS}/tables/importance.csv",
+    output:
+        png=report(
+            f"{RESULTS}/figures/paper/importance.png",
+            caption=caption("figure_importance"),
+            category="Paper",
+            labels={"figure": "", "shows": "importance of features"},
+        ),
+        pdf=f"{RESULTS}/figures/paper/importance.pdf",
+    log:
+        log_of("figure_importance"),
+    benchmark:
+        benchmark_of("figure_importance")
+    conda:
+        "../envs/figures.yaml"
+    params:
+        code=code_hash("figures"),
+        shows="bars",
+    message:
+        "Figure: which features matter"
+    script:
+        "../scripts/figure_importance.py"
+
+
+use rule figure_importance as figure_dependence with:
+    input:
+        f"{RESULTS}/tables/partial_dependence.csv",
+    output:
+        png=report(
+            f"{RESULTS}/figures/paper/partial_dependence.png",
+            caption=caption("figure_dependence"),
+            category="Paper",
+            labels={"figure": "", "shows": "how predictions depend on features"},
+        ),
+        pdf=f"{RESULTS}/figures/paper/partial_dependence.pdf",
+    log:
+        log_of("figure_dependence"),
+    benchmark:
+        benchmark_of("figure_dependence")
+    params:
+        code=code_hash("figures"),
+        shows="curves",
+    message:
+        "Figure: how predictions depend on features"
+
+
 PAPER_FIGURES = [
     *(f"fig{number}" for number in range(1, 10)),
     *(f"figA{number}" for number in range(1, 5)),
+    "importance",
+    "partial_dependence",
 ]
 
 
@@ -504,6 +585,7 @@ rule paper:
         rules.paper_numbers.output,
         rules.compare_experiments.output,
         rules.baselines.output,
+        rules.importance.output,
         expand(
             f"{RESULTS}/metrics/{{experiment}}_split_summary.csv", experiment=RESOLVED
         ),

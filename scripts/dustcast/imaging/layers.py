@@ -11,6 +11,7 @@ import numpy as np
 from dustcast.bands import band_table
 from dustcast.imaging import errors, resampling
 from dustcast.imaging.convolution import STRIDES, Convolver, choose_stride
+from dustcast.imaging.filling import FilledImage
 from dustcast.imaging.matching import IDENTITY, find_kernel
 from dustcast.imaging.psf import find_psf
 from dustcast.sample import GLOBAL, PHYSICAL_TARGETS
@@ -177,11 +178,12 @@ def make_layers(clean, scales, galaxy, settings, workers=1):
         for axis in (0, 1)
     )
     convolver = None
+    image = FilledImage(clean.data[part], clean.stars[part])
     needed = [(kernel, stride) for _, kernel, _, _, stride in ready if not kernel.is_identity]
     if needed:
         reach = max(kernel.reach for kernel, _ in needed)
         convolver = Convolver(
-            clean.data[part],
+            image,
             reach=tuple(math.ceil(reach / step) + max(STRIDES) for step in steps),
             strides=[stride for _, stride in needed],
             workers=workers,
@@ -189,7 +191,7 @@ def make_layers(clean, scales, galaxy, settings, workers=1):
     for scale, kernel, grid, _, stride in ready:
         try:
             layers[scale.name] = _layer(
-                clean, part, convolver, scale, kernel, grid, stride, steps, galaxy, settings
+                clean, image, part, convolver, scale, kernel, grid, stride, steps, galaxy, settings
             )
         except DataError as fault:
             layers[scale.name] = Layer(why=str(fault))
@@ -204,20 +206,21 @@ def _stride(clean, kernel, scale, step):
     return choose_stride(step, min(finest, 0.5 / kernel.highest_frequency()))
 
 
-def _layer(clean, part, convolver, scale, kernel, grid, stride, steps, galaxy, settings):
+def _layer(clean, image, part, convolver, scale, kernel, grid, stride, steps, galaxy, settings):
     """Return one band at one scale."""
     shape = tuple(rows.stop - rows.start for rows in part)
-    band, image, stars = clean.cards["DC_BAND"], clean.data[part], clean.stars[part]
+    band, data, stars = clean.cards["DC_BAND"], clean.data[part], clean.stars[part]
 
     def covered(rows):
-        return np.isfinite(image[rows]) | stars[rows]
+        return np.isfinite(data[rows]) | stars[rows]
 
     cover = resampling.share_of_blocks(covered, shape, stride)
     if not cover.any():
         raise DataError("the image has no valid pixel near the galaxy")
     weights = np.ones((1, 1))
     if kernel.is_identity:
-        values, valid = np.asarray(image, dtype=float), np.isfinite(image)
+        values = np.asarray(image[:], dtype=float)
+        valid = np.isfinite(values)
     else:
         weights = kernel.sampled(*(stride * steps))
         values = convolver.convolve(weights, stride)

@@ -163,6 +163,55 @@ def test_no_star_means_no_aperture(tmp_path):
     assert find_stars(paths, GALAXY, sources) == []
 
 
+def disc_image(folder, rng, brightness, magnitude):
+    """Write an SDSS r image of a bright disc with one star; return path, star's light and WCS."""
+    star = {"one": (20.0, 0.0, magnitude)}
+    path, true, wcs = image(folder, "SDSS_r", rng, stars=star)
+    from astropy.io import fits
+
+    with fits.open(path, mode="update") as hdus:
+        radius = elliptical_radius(wcs, hdus[0].data.shape, GALAXY)
+        hdus[0].data += brightness * NOISE["SDSS_r"] * np.exp(-radius)
+    return path, true["one"], wcs
+
+
+def test_aperture_on_a_bright_disc_is_no_larger_than_needed(tmp_path):
+    sources = read_gaia(gaia_table(tmp_path / "g.csv", {"one": (20.0, 0.0, 15.0)}))
+    found = {}
+    for brightness in (0.0, 400.0):
+        path, true, wcs = disc_image(tmp_path, np.random.default_rng(6), brightness, 15.0)
+        (found[brightness],) = find_stars({"SDSS_r": path}, GALAXY, sources)
+        mask = star_mask([found[brightness]], wcs, true.shape)
+        level = 0.0
+        if brightness:
+            around = elliptical_radius(wcs, true.shape, GALAXY).flat[true.argmax()]
+            level = brightness * NOISE["SDSS_r"] * np.exp(-around)
+        # Outside there is less than noise, or a tenth of the disc.
+        assert true[~mask].max() < max(NOISE["SDSS_r"], 0.1 * level)
+        assert true[~mask].sum() < 0.01 * true.sum()
+    assert found[400.0].origin == "fit"
+    assert found[400.0].radius < 0.85 * found[0.0].radius
+
+
+def test_knot_behind_a_faint_star_stays(tmp_path):
+    # Gaia has a star of G = 18 half a beam from an HII region 5 times as bright, which it lacks.
+    rng = np.random.default_rng(7)
+    knot = (20.0, 0.0, 16.0)
+    path, *_ = image(tmp_path, "SDSS_r", rng, stars={}, knot=knot)
+    star = {"one": (20.5, 0.0, 18.0)}
+    sources = read_gaia(gaia_table(tmp_path / "g.csv", star, (-90.0, 90.0, 19.0)))
+    (aperture,) = find_stars({"SDSS_r": path}, GALAXY, sources)
+    # That of its magnitude, not of the knot's.
+    assert aperture.origin == "magnitude"
+    (alone,) = find_stars(
+        {"SDSS_r": path},
+        GALAXY,
+        read_gaia(gaia_table(tmp_path / "g.csv", {"one": (20.0, 0.0, 16.0)}, (-90.0, 90.0, 19.0))),
+    )
+    assert alone.origin == "fit"
+    assert aperture.radius < 0.9 * alone.radius
+
+
 def test_blended_star_falls_back_on_its_magnitude(tmp_path):
     # The star is there by its magnitude, but the image has no data around its centre.
     rng = np.random.default_rng(3)

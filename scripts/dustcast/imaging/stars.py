@@ -34,10 +34,17 @@ POSITION_SCATTER = 0.3
 FIRST_WIDTH_SCATTER, WIDTH_SCATTER = 0.3, 0.15
 # Images were taken up to this long before or after Gaia's epoch.
 EPOCH_YEARS = 15.0
-# A star is seen where its peak is so many sigma of its fit, and this far above the sky's noise.
+# A star is seen where its peak is so many sigma of its fit, and this far above the sky's noise: as
+# many sigma of that too where no photosphere is expected, since noise there is lumps of a beam.
 SEEN_SIGMA, SEEN_NOISE = 5.0, 2.0
-# The profile has sunk into the noise at the aperture's edge; real beams have wider wings.
+# At the aperture's edge the profile has sunk into the noise, or to this share of the galaxy around
+# it, whose light it would cost to go on. Real beams have wider wings.
+GALAXY_SHARE = 0.1
 MARGIN = 1.25
+# What is brighter than this many times the brightest star of its magnitude is not the star alone:
+# it stands before a cluster, an HII region or a bulge. Temperatures of the reddest and bluest.
+LARGEST_EXCESS = 2.0
+EXTREME_TEMPERATURES_K = (3000.0, 10_000.0)
 WIDEST_FIT = 12.0  # beams
 # What an aperture may not reach: the nucleus, and sources without significant parallax or motion
 # that are not much fainter than the star (HII regions and clusters; fainter ones are background).
@@ -253,12 +260,12 @@ def _fit_band(path, band, galaxy, stars, protected, missing_unit):
         return []
     step = max(1, round(math.sqrt(image.data.size / 1e6)))
     sample = image.data[::step, ::step]
-    noise = float(sigma_clipped_stats(sample[np.isfinite(sample)], maxiters=None)[2])
+    _, sky, noise = sigma_clipped_stats(sample[np.isfinite(sample)], maxiters=None)
     beam = band_table()[band].fwhm_arcsec
     apertures = []
     x, y = pixel(image.wcs, [star.fitted_ra for star in stars], [star.fitted_dec for star in stars])
     for star, column, row in zip(stars, x, y):
-        found = _measure(image, band, star, float(column), float(row), noise)
+        found = _measure(image, band, star, float(column), float(row), float(sky), float(noise))
         if found is None:
             continue
         ra, dec, radius, origin = found
@@ -269,7 +276,7 @@ def _fit_band(path, band, galaxy, stars, protected, missing_unit):
     return apertures
 
 
-def _measure(image, band, star, column, row, noise):
+def _measure(image, band, star, column, row, sky, noise):
     """Return position, radius and origin of the aperture of a star in an image, None for none."""
     ny, nx = image.data.shape
     if not (0 <= column < nx and 0 <= row < ny and noise > 0):
@@ -279,12 +286,20 @@ def _measure(image, band, star, column, row, noise):
     width = max(beam, 2.0) * SIGMA_PER_FWHM
     flux = expected_flux(star.magnitude, band)
     peak = flux * 1e-6 / (2 * np.pi * (width * scale * ARCSEC_RAD) ** 2)
-    start = _radius(peak, width, noise)
-    half = math.ceil(min(max(2 * start, 3 * beam, 5.0), WIDEST_FIT * beam))
-    y0, x0 = max(round(row) - half, 0), max(round(column) - half, 0)
-    part = image.data[y0 : round(row) + half + 1, x0 : round(column) + half + 1]
+    half = _half_window(_radius(peak, width, noise), beam)
+    bright = _around(image.data, column, row, half) - sky
+    limit = float(np.fmax(noise, GALAXY_SHARE * bright))
+    start = _radius(peak, width, limit)
+    half = _half_window(start, beam)
+    part, x0, y0 = _cutout(image.data, column, row, half)
     fit = _fit_gaussian(part, column - x0, row - y0, width, beam, star, scale)
-    if fit is not None and fit.peak > SEEN_SIGMA * fit.peak_error and fit.peak > SEEN_NOISE * noise:
+    stellar = band_table()[band].pivot_um <= LONGEST_STELLAR_UM
+    least = (SEEN_NOISE if stellar else SEEN_SIGMA) * noise
+    if (
+        fit is not None
+        and fit.peak > max(SEEN_SIGMA * fit.peak_error, least)
+        and fit.peak * (fit.width / width) ** 2 < peak * _excess(band)
+    ):
         place = world(image.wcs, np.array(fit.x + x0), np.array(fit.y + y0))
         ra, dec = (float(value) for value in place)
         # From band to band a fit may wander, but not to another source.
@@ -294,18 +309,42 @@ def _measure(image, band, star, column, row, noise):
     if seen:
         star.fitted_ra, star.fitted_dec = ra, dec
         star.log_width, star.width_scatter = math.log(fit.width / width), WIDTH_SCATTER
-        return ra, dec, MARGIN * _radius(fit.peak, fit.width, noise) * scale, "fit"
-    stellar = band_table()[band].pivot_um <= LONGEST_STELLAR_UM
-    if stellar and peak > SEEN_SIGMA * noise and np.isfinite(part).any():
+        return ra, dec, MARGIN * _radius(fit.peak, fit.width, limit) * scale, "fit"
+    if stellar and peak > SEEN_SIGMA * limit and np.isfinite(part).any():
         return star.ra, star.dec, MARGIN * start * scale, "magnitude"
     return None
 
 
-def expected_flux(magnitude, band):
+def _half_window(radius, beam):
+    """Return half the side in pixels of the window in which a star is fitted."""
+    return math.ceil(min(max(2 * radius, 3 * beam, 5.0), WIDEST_FIT * beam))
+
+
+def _cutout(data, column, row, half):
+    """Return the window around a position, and the column and row at which it begins."""
+    y0, x0 = max(round(row) - half, 0), max(round(column) - half, 0)
+    return data[y0 : round(row) + half + 1, x0 : round(column) + half + 1], x0, y0
+
+
+def _around(data, column, row, half):
+    """Return the brightness around a star: the median of the outer half of its window."""
+    part, x0, y0 = _cutout(data, column, row, half)
+    y, x = np.indices(part.shape)
+    ring = part[(np.hypot(x + x0 - column, y + y0 - row) > half / 2) & np.isfinite(part)]
+    return float(np.median(ring)) if ring.size else math.nan
+
+
+def _excess(band):
+    """Return how many times brighter than expected a star of any temperature may be in a band."""
+    fluxes = [expected_flux(0.0, band, temperature) for temperature in EXTREME_TEMPERATURES_K]
+    return LARGEST_EXCESS * max(fluxes) / expected_flux(0.0, band)
+
+
+def expected_flux(magnitude, band, temperature=STAR_TEMPERATURE_K):
     """Return the flux in Jy of a star of a magnitude in G in a band: a black body's."""
 
     def planck(wavelength_um):
-        x = SECOND_RADIATION_UM_K / (wavelength_um * STAR_TEMPERATURE_K)
+        x = SECOND_RADIATION_UM_K / (wavelength_um * temperature)
         return wavelength_um**-3 / math.expm1(x)
 
     ratio = planck(band_table()[band].pivot_um) / planck(G_PIVOT_UM)
@@ -374,7 +413,9 @@ def _fit_gaussian(part, x, y, width, beam, star, scale):
     found = least_squares(residuals, start, bounds=bounds, loss="soft_l1", max_nfev=40)
     matrix, solution = linear(found.x)
     rest = values - matrix @ solution
-    covariance = np.linalg.pinv(matrix.T @ matrix) * np.mean(rest**2)
+    # The scatter of most: a bulge or another star in a corner says nothing of this one.
+    scatter = 1.4826 * np.median(np.abs(rest))
+    covariance = np.linalg.pinv(matrix.T @ matrix) * scatter**2
     dx, dy, log_width = found.x
     # Where a few pixels do not tell a peak from a plane, rounding may leave a negative variance.
     error = math.sqrt(covariance[0, 0]) if covariance[0, 0] > 0 else math.inf

@@ -11,6 +11,7 @@ from astropy.wcs import WCS
 from scipy.ndimage import map_coordinates
 from sky_images import GALAXY, header, tangent, write
 
+from dustcast.bands import band_table
 from dustcast.imaging.geometry import elliptical_radius, pixel, world
 from dustcast.imaging.images import (
     CleanImage,
@@ -250,6 +251,31 @@ def test_few_photons_are_data(tmp_path):
     cards = header((200, 200), 3.2, "ct/s")
     image = read_image(write(tmp_path / "a.fits", counts, cards), "GALEX_FUV")
     assert np.isnan(image.data).mean() < 0.005
+
+
+@pytest.mark.parametrize(
+    ("band", "unit", "cards", "expected"),
+    [
+        # Electrons a count, and nanomaggies a count: so many electrons a nanomaggy of 3.631e-6 Jy.
+        ("SDSS_r", "nmgy", {"GAIN": 4.7, "NMGY": 0.0051}, 4.7 / 0.0051 / 3.631e-6),
+        # 1500 s at 20.08 mag (AB) for one count a second, in whatever unit the image is.
+        ("GALEX_NUV", "ct/s", {"EXPTIME": 1500.0}, 1500 / (3631 * 10 ** (-0.4 * 20.08))),
+        ("GALEX_NUV", "Jy/pix", {"EXPTIME": 1500.0}, 1500 / (3631 * 10 ** (-0.4 * 20.08))),
+        ("WISE_3.4", "DN", {"GAIN": 3.2, "MAGZP": 20.5}, 3.2 / 1.9350e-6),
+        # Not known, not of this unit, or not a number.
+        ("SDSS_r", "nmgy", {"GAIN": 4.7}, np.nan),
+        ("SDSS_r", "Jy/pix", {"GAIN": 4.7, "NMGY": 0.0051, "EXPTIME": 54.0}, np.nan),
+        ("GALEX_NUV", "ct/s", {"EXPTIME": "long"}, np.nan),
+        ("GALEX_NUV", "ct/s", {"EXPTIME": 0.0}, np.nan),
+        ("PACS_100", "Jy/pix", {}, np.nan),
+    ],
+)
+def test_photons_that_a_header_tells(tmp_path, band, unit, cards, expected):
+    scale = band_table()[band].pixel_arcsec
+    data = np.random.default_rng(2).normal(5, 1, SHAPE)
+    path = write(tmp_path / "a.fits", data, header(SHAPE, scale, unit, **cards))
+    found = read_image(path, band).photons_per_jy
+    assert found == pytest.approx(expected, rel=1e-4, nan_ok=True)
 
 
 @pytest.mark.parametrize(

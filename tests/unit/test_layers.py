@@ -1,14 +1,18 @@
 """From clean images to layers: flux, place and width of known sources, errors of known noise."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
+from astropy.io import fits
 from scenes import GALAXY, clean, disc, native, offsets, point_source, wcs_of
 
 from dustcast.bands import band_table
 from dustcast.imaging import layers as module
+from dustcast.imaging.clean import clean_band
 from dustcast.imaging.convolution import Convolver
+from dustcast.imaging.images import read_clean, write_clean
 from dustcast.imaging.layers import Scale, Settings, grid_of, make_layers, scale_of
 from dustcast.imaging.matching import find_kernel
 from dustcast.imaging.psf import find_psf, psf_table
@@ -202,6 +206,39 @@ def test_photon_noise(band, kernel):
     assert "POIS" not in layer_of(image, scale).parts
     del image.cards["DC_GAIN"]
     assert "POIS" not in layer_of(image, scale, settings).parts
+
+
+@pytest.mark.parametrize(
+    "n", [15, pytest.param(100, marks=pytest.mark.science)], ids=["few", "many"]
+)
+def test_photons_of_raw_counts_become_errors(tmp_path, n):
+    """Draws of GALEX counts with an exposure time, cleaned and brought to 18 arcsec."""
+    exposure, dim = 100.0, replace(GALAXY, ebv=0.1, ebv_err=0.0)
+    _, shape, wcs = native("GALEX_NUV", 700)
+    east, north = offsets(wcs, shape)
+    inside = np.hypot(east, north) < 40
+    rates = 0.002 + np.where(inside, 0.02, 0.0)
+    rng = np.random.default_rng(6)
+    cards = wcs.to_header()
+    cards.update({"BUNIT": "ct/s", "EXPTIME": exposure})
+    fluxes, stated = [], []
+    for _ in range(n):
+        path = tmp_path / "raw.fits"
+        counts = rng.poisson(exposure * rates) / exposure
+        fits.PrimaryHDU(counts.astype(np.float32), cards).writeto(path, overwrite=True)
+        raw = clean_band(path, "GALEX_NUV", dim, [])
+        write_clean(tmp_path / "clean.fits", raw)
+        settings = Settings(poisson=True)
+        layer = layer_of(read_clean(tmp_path / "clean.fits"), SCALES["18arcsec"], settings)
+        fluxes.append(layer.flux)
+        # The photons of the sky are in the background's scatter.
+        stated.append(np.hypot(layer.parts["POIS"], layer.parts["RMS"]))
+    half = len(layer.flux) // 2
+    core = (slice(half - 1, half + 2),) * 2
+    scatter = math.sqrt(np.mean(np.var(np.stack(fluxes), axis=0, ddof=1)[core]))
+    assert np.mean(np.stack(stated)[:, *core]) == pytest.approx(scatter, rel=0.1 if n > 50 else 0.2)
+    # Most of it is the source's own: without it the error is far too small.
+    assert layer.parts["RMS"][half, half] < 0.6 * scatter
 
 
 # ---------------------------------------------------------------------------------------------

@@ -14,6 +14,7 @@ from dustcast.imaging.images import CleanImage, read_image, silence, write_clean
 from dustcast.imaging.sky import fit_sky
 from dustcast.imaging.stars import star_mask
 from dustcast.tables import DataError, Table
+from dustcast.units import ARCSEC_RAD
 
 # Name of this stage in the list of exclusions.
 STAGE = "clean_image"
@@ -164,6 +165,10 @@ def _clean(path, band, galaxy, stars, cards, missing_unit, least_cover, sky_sett
         "DC_RV": (band_table()[band].extinction, "A / E(B-V)"),
         "DC_EXT": (factor, "factor that undid extinction"),
     }
+    # The variance of n photons is n: a factor f on the flux is one of f^2 on its variance.
+    gain = raw.photons_per_jy * 1e6 * (raw.pixel_arcsec * ARCSEC_RAD) ** 2 / factor
+    if math.isfinite(gain):
+        cards["DC_GAIN"] = (gain, "photons that 1 MJy/sr brings into one pixel")
     return CleanImage(data, raw.wcs, mask & np.isfinite(raw.data), cards)
 
 

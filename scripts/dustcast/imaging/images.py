@@ -70,6 +70,8 @@ class SkyImage:
         Side of a square of the area of a pixel, in the middle of the image.
     jy_per_unit : float
         Jy of a pixel for a value of 1, NaN for an image that came as surface brightness.
+    photons_per_jy : float
+        Photons that a flux of 1 Jy has brought, NaN where the header does not tell.
     """
 
     data: np.ndarray
@@ -77,6 +79,7 @@ class SkyImage:
     unit: str
     pixel_arcsec: float
     jy_per_unit: float = np.nan
+    photons_per_jy: float = np.nan
 
 
 @dataclass
@@ -143,7 +146,8 @@ def read_image(path, band, *, missing_unit=None):
         data *= factor * 1e-6 / pixel_areas(wcs, shape)
     else:
         data *= factor
-    return SkyImage(data, wcs, unit, pixel_arcsec, factor if per_pixel else np.nan)
+    photons = _photons_per_jy(header, band, unit, path)
+    return SkyImage(data, wcs, unit, pixel_arcsec, factor if per_pixel else np.nan, photons)
 
 
 def read_images(paths, *, missing_unit=None):
@@ -388,6 +392,33 @@ def _parse_unit(text):
     with contextlib.suppress(ValueError):
         return u.Unit(plain)
     return None
+
+
+def _photons_per_jy(header, band, text, path):
+    """Return the photons that a flux of 1 Jy has brought, NaN where the header does not tell.
+
+    GAIN is of photons (electrons) a DN, or a count of which NMGY nanomaggies are one. EXPTIME in
+    seconds tells it in bands that count photons (GALEX), whatever the unit of the image: 1 Jy is
+    so many counts a second.
+    """
+    from astropy import units as u
+
+    unit = _parse_unit(text)
+    if unit.is_equivalent(u.DN) or unit.is_equivalent(u.DN / u.pix):
+        return _positive(header, "GAIN") / _zero_point(header, band, "DN", path)
+    if unit.is_equivalent(u.Unit("nmgy")):
+        gain = _positive(header, "GAIN") / _positive(header, "NMGY")
+        return gain / _zero_point(header, band, "nmgy", path)
+    if (band, "ct / s") in _zero_points():
+        return _positive(header, "EXPTIME") / _zero_point(header, band, "ct / s", path)
+    return np.nan
+
+
+def _positive(header, keyword):
+    """Return a keyword that is a positive number, else NaN."""
+    value = header.get(keyword)
+    known = isinstance(value, (int, float)) and not isinstance(value, bool) and value > 0
+    return float(value) if known else np.nan
 
 
 def _zero_point(header, band, unit, path):

@@ -63,6 +63,13 @@ def cube(layers):
     return stack(GALAXY, SCALE, layers, SETTINGS)
 
 
+def test_width_of_the_psf_comes_with_the_layers(cube, layers, monkeypatch):
+    # Measuring it again would load reproject into every job that stacks.
+    monkeypatch.setattr("dustcast.imaging.cube.effective_fwhm", lambda *_: 99.0)
+    assert stack(GALAXY, SCALE, layers, SETTINGS).fwhm == cube.fwhm == pytest.approx(24.3, abs=0.1)
+    assert stack(GALAXY, SCALE, [Layer(why="no image")] * 4, SETTINGS).fwhm == 99.0
+
+
 def test_layers_survive_their_file(tmp_path, layers):
     path = tmp_path / "WISE_3.4.fits"
     write_layers(path, "WISE_3.4", {"18arcsec": layers[1], "36arcsec": Layer(why="\u03b1 \u2013")})

@@ -162,7 +162,7 @@ def test_errors_are_the_scatter_of_noise(band):
 
 @pytest.mark.science
 @pytest.mark.parametrize("kernel", ["hann", "gaussian"])
-@pytest.mark.parametrize("name", ["18arcsec", "36arcsec"])
+@pytest.mark.parametrize("name", ["18arcsec", "36arcsec", "global"])
 @pytest.mark.parametrize("band", ["GALEX_NUV", "WISE_12", "PACS_160", "SPIRE_250"])
 def test_errors_are_the_scatter_of_100_realisations(band, name, kernel, monkeypatch):
     monkeypatch.setattr("test_layers.SETTINGS", Settings(resampling=kernel))

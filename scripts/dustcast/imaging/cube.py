@@ -191,8 +191,16 @@ def stack(galaxy, scale, layers, settings):
         mask,
         [layer.why for layer in layers],
         [{key: value for key, (value, _) in layer.info.items()} for layer in layers],
-        effective_fwhm(find_psf(scale.target), scale.pixel, settings.resampling),
+        _width(layers, scale, settings),
     )
+
+
+def _width(layers, scale, settings):
+    """Return the width of the PSF of a cube, as its layers have it; measured if there are none."""
+    for layer in layers:
+        if not layer.why:
+            return layer.info["DC_EFWHM"][0]
+    return effective_fwhm(find_psf(scale.target), scale.pixel, settings.resampling)
 
 
 def write_cube(path, cube, settings):

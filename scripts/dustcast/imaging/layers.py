@@ -214,6 +214,9 @@ def _layer(clean, image, part, convolver, scale, kernel, grid, stride, steps, ga
     def covered(rows):
         return np.isfinite(data[rows]) | stars[rows]
 
+    target = find_psf(scale.target)
+    # Here and not where cubes are stacked: this job has loaded reproject anyway.
+    broadened = resampling.effective_fwhm(target, scale.pixel, settings.resampling)
     cover = resampling.share_of_blocks(covered, shape, stride)
     if not cover.any():
         raise DataError("the image has no valid pixel near the galaxy")
@@ -235,7 +238,6 @@ def _layer(clean, image, part, convolver, scale, kernel, grid, stride, steps, ga
     if not np.isfinite(flux).any():
         raise DataError("the image does not cover the galaxy")
     radius = grid.elliptical_radius(galaxy.pa, galaxy.axis_ratio)
-    target = find_psf(scale.target)
     sky = (radius > SKY_FROM_D25 * galaxy.d25_arcsec / 2 + target.fwhm) & (star < 0.5)
     where = f"{band} of {galaxy.galaxy} at {scale.name}"
     known = band_table()[band]
@@ -254,6 +256,7 @@ def _layer(clean, image, part, convolver, scale, kernel, grid, stride, steps, ga
     source = find_psf(band)
     info = {
         "DC_PSF": (scale.target, "target PSF"),
+        "DC_EFWHM": (broadened, "[arcsec] measured width in the cube"),
         "DC_KERN": (kernel.origin, "how the PSF was reached"),
         "DC_RESID": (kernel.residual, "residual of the kernel over the peak"),
         "DC_ENERG": (kernel.energy_error, "error of its encircled energy"),

@@ -157,7 +157,7 @@ def find_kernel(band, target, *, pixel, folder=None):
     if source_fwhm > LARGEST_PSF_EXCESS * target_fwhm:
         raise DataError(
             f'the PSF of {band} ({source_fwhm:.2f}") is wider than the target {target} '
-            f'({target_fwhm:.2f}"): leave the band out or choose a wider target'
+            f'({target_fwhm:.2f}"): leave the band out or name a wider one in images.target_psf'
         )
     if target_fwhm**2 - source_fwhm**2 < pixel**2:
         return IDENTITY
@@ -279,7 +279,9 @@ def read_kernel(path, source, target):
     window = tuple(slice(c - half, c + half + 1) for c in centre)
     weights = _tapered(values[window].astype(float))
     residual, energy_error = mismatch(Kernel(weights, steps[0], path.name), source, target)
-    return _accepted(Kernel(weights, steps[0], path.name, residual, energy_error), str(path))
+    # A wrong pixel size leads to a wrong PSF, so the message names it.
+    where = f'{path} (pixels of {steps[0]:.4g}" by CD1_1 or CDELT1)'
+    return _accepted(Kernel(weights, steps[0], path.name, residual, energy_error), where)
 
 
 def _accepted(kernel, where):

@@ -77,6 +77,26 @@ def test_no_step_learns_a_private_offset(regressor, parameters, n_galaxies, vali
         assert seen > 0.9 * offset
 
 
+def test_errors_of_a_scale_with_few_samples_are_known():
+    """One coarse sample a galaxy, of three times the error of its 60 fine ones."""
+    rng = np.random.default_rng(5)
+    table = features(60, n_samples=61, seed=2)
+    coarse = np.arange(table.n_rows) % 61 == 0
+    columns = dict(table) | {
+        "scale": np.where(coarse, "3kpc", "1kpc").astype(object),
+        "log_scale": np.where(coarse, 3.5, 3.0),
+        "sLd": table["c_Spitzer_3.6"] + np.where(coarse, 0.3, 0.1) * rng.normal(size=table.n_rows),
+    }
+    table = Table(columns, meta=table.meta)
+    names = sorted(set(table["galaxy"]))
+    inputs = ["c_Spitzer_3.6", "c_WISE_12", "log_w1", "log_scale"]
+    model = ex.train_fold(table, inputs, "sLd", names[:40], "linear", {"n_inner": 3}, seed=3)
+    test = table.rows(np.isin(table["galaxy"], names[40:]))
+    sigma = ex.predict_fold(test, model, 0)["sigma"]
+    for scale, error in (("1kpc", 0.1), ("3kpc", 0.3)):
+        assert np.median(sigma[test["scale"] == scale]) == pytest.approx(error, rel=0.2)
+
+
 def test_samples_split_at_random_would_learn_it(monkeypatch):
     """The counterexample: inner splits by sample make sigma blind to the offsets."""
     table = features(160, n_samples=8, seed=1, offset=0.5)

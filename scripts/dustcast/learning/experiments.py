@@ -355,6 +355,8 @@ def train_fold(features, feature_names, target, train_galaxies, regressor, setti
     mean = make_regressor(regressor, chosen["parameters"], seed)
     fit_regressor(mean, inputs, truth, weight, galaxy)
     unseen = out_of_fold(mean, inputs, truth, weight, galaxy, n_inner=chosen["n_inner"], seed=seed)
+    # Errors are judged scale by scale: one with few samples of a galaxy has the same say in sigma.
+    weight = sample_weights(galaxy, train["scale"])
     sigma = fit_sigma(inputs, unseen - truth, weight, galaxy, chosen["sigma"], seed)
     return FoldModel(target, list(feature_names), regressor, chosen, seed, mean, sigma)
 

@@ -70,7 +70,7 @@ venv: ## the environment of requirements.lock in .venv (made when missing or out
 # Runs
 
 .PHONY: demo
-demo: venv ## the workflow on the bundled sample, with a report
+demo: venv ## the workflow on simulated images, with a report: five minutes on two cores
 	$(SNAKEMAKE) --configfile config/demo.yaml --cores $(CORES) $(ARGS)
 	$(SNAKEMAKE) --configfile config/demo.yaml --report results/demo/report.html
 	@echo 'The report is "$(CURDIR)/results/demo/report.html": open it in a browser.'
@@ -125,7 +125,7 @@ test-slurm: slurm venv ## a small run on a SLURM that the test starts (also part
 	$(PY) -m pytest tests/workflow/test_slurm.py $(TESTS)
 
 .PHONY: test-faults
-test-faults: venv ## ten kills of the demo, full disks, corrupt files (two kills are part of make test)
+test-faults: venv ## ten kills of a simulated survey, full disks, corrupt files (two kills are part of make test)
 	$(PY) -m pytest tests/workflow/test_faults.py -m "science or not science" $(TESTS)
 
 .PHONY: lint

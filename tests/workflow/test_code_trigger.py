@@ -24,10 +24,13 @@ for output in map(Path, snakemake.output):
 '''
 
 
+SURVEY = "tests/workflow/survey.yaml"
+
+
 def snakemake(folder, *arguments):
     environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
     done = subprocess.run(
-        [sys.executable, "-m", "snakemake", "--configfile", "config/demo.yaml", *arguments],
+        [sys.executable, "-m", "snakemake", "--configfile", SURVEY, *arguments],
         cwd=folder,
         env=environment,
         capture_output=True,
@@ -52,7 +55,7 @@ def planned(folder):
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
-    """A copy of the repository with a finished run of the demo."""
+    """A copy of the repository with a finished run of a simulated survey."""
     folder = tmp_path_factory.mktemp("checkout")
     checkout.copy_repository(folder)
     for rule in house.script_rules():

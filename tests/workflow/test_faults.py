@@ -1,7 +1,7 @@
 """Kills at random points, a full disk, a folder that cannot be written, a corrupt table.
 
 The kills are seeded; which job they hit also depends on the machine's speed. `make test-faults`
-kills the demo ten times; a few kills of the tiny run are part of `make test`.
+kills a simulated survey ten times; a few kills of the tiny run are part of `make test`.
 """
 
 import contextlib
@@ -26,7 +26,7 @@ from dustcast import bridge
 from dustcast.sample import GALAXY_COLUMNS
 from dustcast.tables import read_table, write_rows
 
-DEMO = "config/demo.yaml"
+SURVEY = "tests/workflow/survey.yaml"
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount a small disk")
 
 
@@ -123,12 +123,12 @@ def test_tables_of_a_killed_run_are_those_of_an_undisturbed_one(tiny, tmp_path):
 
 
 @pytest.mark.science
-def test_demo_survives_ten_kills(tmp_path):
+def test_survey_survives_ten_kills(tmp_path):
     undisturbed = checkout.copy_repository(tmp_path / "undisturbed")
-    checkout.snakemake(undisturbed, "--cores", "2", config=DEMO)
+    checkout.snakemake(undisturbed, "--cores", "2", config=SURVEY)
     folder = checkout.copy_compiled(tmp_path / "run", undisturbed)
-    assert disturbed_run(folder, DEMO, "demo", kills=10, seed=7) == {"job": 5, "driver": 5}
-    assert checkout.differences(folder, undisturbed, "demo") == []
+    assert disturbed_run(folder, SURVEY, "survey", kills=10, seed=7) == {"job": 5, "driver": 5}
+    assert checkout.differences(folder, undisturbed, "survey") == []
 
 
 # ---------------------------------------------------------------------------------------------

@@ -148,6 +148,18 @@ bench-cost: venv ## one galaxy of archive size, and docs/cost.md from it (DUSTCA
 	PYTHONPATH=scripts $(PY) tests/bench/bench_galaxy.py .cache/cost
 	PYTHONPATH=scripts $(PY) tests/bench/cost.py .cache/cost
 
+.PHONY: bench-maps
+bench-maps: venv ## maps sharper than the far-infrared against the true dust of simulated galaxies
+	$(SNAKEMAKE) maps $(foreach name,005 006 015 022,results/super_resolution/mock/maps/MOCK$(name)/6.7arcsec.fits) \
+	  --configfile config/super_resolution.yaml --cores $(CORES) $(ARGS)
+	PYTHONPATH=scripts $(PY) tests/bench/bench_maps.py results/super_resolution
+
+.PHONY: bench-totals
+bench-totals: venv ## errors of sums over pixels against simulated galaxies (hours: it fits a survey)
+	$(SNAKEMAKE) $(foreach scale,global 18arcsec,results/mock_table/sed/$(scale)/full.parquet results/mock_table/features/$(scale).parquet) \
+	  --configfile config/mock_table.yaml --cores $(CORES) $(ARGS)
+	PYTHONPATH=scripts $(PY) tests/bench/bench_totals.py results/mock_table
+
 .PHONY: bench-dag
 bench-dag: venv ## time and memory of planning the paper's run
 	PYTHONPATH=scripts $(PY) tests/bench/bench_dag.py

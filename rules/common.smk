@@ -519,6 +519,11 @@ def map_model(wildcards):
     return config["maps"]["model"]
 
 
+def distance_error(galaxy):
+    """Return the error of a galaxy's distance in Mpc, NaN where the configuration gives none."""
+    return config["sample"]["own"].get(galaxy, {}).get("distance_err", math.nan)
+
+
 # Without an image beyond it a fit knows no mass of dust: MIPS 24 is as sharp as WISE 12.
 PEAK_UM = 150
 

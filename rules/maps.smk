@@ -75,6 +75,7 @@ rule predict_map:
     params:
         code=code_hash("maps"),
         deproject=config["maps"]["deproject"],
+        distance_err=lambda wildcards: distance_error(wildcards.galaxy),
     message:
         "Writing the dust maps of {wildcards.galaxy} at {wildcards.scale}"
     script:

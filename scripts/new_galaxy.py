@@ -28,6 +28,7 @@ sample:
       ra: <degrees>
       dec: <degrees>
       distance: <Mpc>
+      # distance_err: <Mpc> # its error is a column of the totals by itself
       d25_arcsec: <arcsec> # diameter within which dust is predicted; or radius_arcsec, its half
       axis_ratio: 1.0 # minor over major axis
       pa: 0 # position angle of the major axis in degrees, north to east
@@ -37,14 +38,16 @@ sample:
 
 survey:
   source: local
-  # Unit of images whose header names none, such as Jy/pix or MJy/sr.
+  # Unit of images whose header names none: one for all, such as Jy/pix or MJy/sr, or by band.
   # missing_unit: Jy/pix
+  # missing_unit: {{GALEX_NUV: ct/s, WISE_12: DN}}
   images:
     {name}:
       # Any of these; with fewer bands the maps are less certain, and say so.
 {inputs}
       # Far-infrared, if you have it: at scales of 18arcsec and more it is fitted too, and maps hold
-      # the truth beside the prediction.
+      # the truth beside the prediction. Finer maps of the same run are matched to it
+      # (scales: [best, 18arcsec]).
 {targets}
 
 stars:

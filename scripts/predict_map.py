@@ -40,5 +40,6 @@ if __name__ == "__main__":
         for name, (planes, unit) in products.items():
             write_map(snakemake.output[name], sky, planes, unit, name, cards)
         write_totals(
-            snakemake.output.totals, totals_rows(sky, *tables, model["stars"], galaxy, scale)
+            snakemake.output.totals,
+            totals_rows(sky, *tables, model, galaxy, scale, snakemake.params.distance_err),
         )

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from dustcast.bands import band_table
 from dustcast.tables import DataError
+from dustcast.units import UNIT_KEYWORDS, may_be_brightness, written_unit
 
 CARD, BLOCK = 80, 2880
 # Cards of a header beyond this are no header of an image.
@@ -80,12 +81,48 @@ def check_maps(config, galaxies, plan):
                     )
         if name in by_name:
             for band, path in paths.items():
-                check_image(path, by_name[name], f"survey.images.{name}.{band}")
+                where = f"survey.images.{name}.{band}"
+                header = image_header(path, where)
+                check_place(header, path, by_name[name], where)
+                check_unit(header, path, band, where, config["survey"]["missing_unit"])
 
 
-def check_image(path, galaxy, where):
-    """Raise `DataError` if an image has no celestial coordinates or does not show a galaxy."""
-    header = image_header(path, where)
+def check_unit(header, path, band, where, missing_unit=None):
+    """Raise `DataError` if an image names no unit, or one that is none of an image.
+
+    Parameters
+    ----------
+    header : dict
+        Its cards.
+    path, band, where : str
+        Its file and band, and its key in the configuration.
+    missing_unit : str or dict of str to str, optional
+        See `dustcast.units.written_unit`.
+    """
+    written = written_unit(header, band, missing_unit)
+    if not written:
+        raise DataError(
+            f"{where}: {path} names no unit ({', '.join(UNIT_KEYWORDS[:2])}): write it into BUNIT, "
+            f"or set survey.missing_unit, for instance {{{band}: Jy/pix}}"
+        )
+    if not may_be_brightness(written):
+        raise DataError(
+            f"{where}: {path} has the unit {written!r}, which is none of an image: use Jy/pix, "
+            "Jy/beam, MJy/sr, DN, ct/s or nmgy, or a multiple"
+        )
+
+
+def check_place(header, path, galaxy, where):
+    """Raise `DataError` if an image has no celestial coordinates or does not show a galaxy.
+
+    Parameters
+    ----------
+    header : dict
+        Its cards.
+    path, where : str
+        Its file, and its key in the configuration.
+    galaxy : dustcast.sample.Galaxy
+    """
     kinds = [str(header.get(f"CTYPE{axis}", "")) for axis in (1, 2)]
     kind = "".join(text[:4] for text in kinds)
     if not any(pair in kind for pair in ("RA--DEC-", "DEC-RA--", "GLONGLAT", "GLATGLON")):

@@ -345,7 +345,8 @@ def own_rows(config):
     for name, values in config["sample"]["own"].items():
         where = f"sample.own.{name}"
         check_galaxy_name(name, "sample.own")
-        given = dict(values)
+        # The distance's error is no part of a galaxy: totals take it from the configuration.
+        given = {key: value for key, value in values.items() if key != "distance_err"}
         if ("radius_arcsec" in given) == ("d25_arcsec" in given):
             raise DataError(
                 f"{where}: give its size as d25_arcsec or as radius_arcsec, one of them"

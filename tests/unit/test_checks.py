@@ -25,8 +25,13 @@ def header(**more):
         "CRPIX2": 50.5,
         "CDELT1": -3 / 3600,
         "CDELT2": 3 / 3600,
+        "BUNIT": "MJy/sr",
     }
     return fits.Header(cards | more)
+
+
+def check_image(path):
+    checks.check_place(checks.image_header(path, "x"), path, GALAXY, "x")
 
 
 def image(path, **more):
@@ -74,7 +79,7 @@ def test_a_compressed_image(tmp_path):
     hdu = fits.CompImageHDU(np.zeros((30, 20), np.float32), header())
     fits.HDUList([fits.PrimaryHDU(), hdu]).writeto(path)
     assert checks.image_header(path, "x")["NAXIS1"] == "20"
-    checks.check_image(path, GALAXY, "x")
+    check_image(path)
 
 
 @pytest.mark.parametrize("turn", [0.0, 30.0, 120.0])
@@ -86,10 +91,10 @@ def test_an_image_that_reaches_the_galaxy_passes_and_one_that_does_not_is_refuse
         x, y = WCS(fits.getheader(path)).world_to_pixel_values(150.0, 20.0)
         inside = -0.5 <= x <= 99.5 and -0.5 <= y <= 99.5
         if inside:
-            checks.check_image(path, GALAXY, "x")
+            check_image(path)
         elif away > 0.1:
             with pytest.raises(DataError, match="does not show mine"):
-                checks.check_image(path, GALAXY, "x")
+                check_image(path)
 
 
 def test_right_ascension_wraps():
@@ -112,7 +117,54 @@ def test_files_that_are_no_images(tmp_path):
         elif content:
             path.write_bytes(content)
         with pytest.raises(DataError, match=why):
-            checks.check_image(path, GALAXY, "survey.images.mine.WISE_12")
+            check_image(path)
+
+
+UNITS = """Jy/pix, mJy pixel-1, MJY/SR, Jy / arcsec2, Jy/beam, DN, counts/s, ct s-1, cps, nanomaggy,
+W m-2 Hz-1 sr-1, erg/s/cm2/Hz/arcsec2, DN/pix"""
+
+
+@pytest.mark.parametrize("unit", [unit.strip() for unit in UNITS.split(",")])
+def test_units_of_images_pass(tmp_path, unit):
+    path = image(tmp_path / "a.fits", BUNIT=unit)
+    check(config({"WISE_12": path}))
+
+
+@pytest.mark.parametrize("unit", ["K", "furlong", "mag", "Jy", "m/s", "electron"])
+def test_a_unit_that_is_none_of_an_image_is_refused(tmp_path, unit):
+    path = image(tmp_path / "a.fits", BUNIT=unit)
+    with pytest.raises(DataError, match=rf"mine\.WISE_12: .*a\.fits has the unit '{unit}'"):
+        check(config({"WISE_12": path}))
+    # Nor may the configuration name it.
+    path = image(tmp_path / "b.fits", BUNIT="")
+    survey = {"source": "local", "images": {"mine": {"WISE_12": path}}}
+    with pytest.raises(DataError, match=f"has the unit '{unit}'"):
+        check(config({}, survey=survey | {"missing_unit": {"WISE_12": unit}}))
+
+
+def test_a_missing_unit_is_that_of_the_configuration(tmp_path):
+    path = image(tmp_path / "a.fits", BUNIT="")
+    survey = {"source": "local", "images": {"mine": {"WISE_12": path, "WISE_3.4": path}}}
+    for missing in (None, {"WISE_12": "Jy/pix"}):
+        with pytest.raises(DataError, match="names no unit"):
+            check(config({}, survey=survey | {"missing_unit": missing}))
+    for missing in ("Jy/pix", {"WISE_12": "DN", "WISE_3.4": "Jy/pix"}):
+        check(config({}, survey=survey | {"missing_unit": missing}))
+    # 2MASS writes its zero point only.
+    path = image(tmp_path / "b.fits", BUNIT="", MAGZP=20.5)
+    check(config({"2MASS_J": path}))
+
+
+def test_a_distance_that_is_none(tmp_path):
+    path = image(tmp_path / "a.fits")
+    for distance, why in (
+        (0, "must be above 0"),
+        (-3, "must be above 0"),
+        ("far", "a number is needed"),
+    ):
+        own = {"mine": {"ra": 150, "dec": 20, "distance": distance, "d25_arcsec": 120}}
+        with pytest.raises(DataError, match=rf"distance is .*{why}"):
+            config({"WISE_12": path}, sample={"own": own})
 
 
 def test_scale_best_is_the_widest_input_image(tmp_path):

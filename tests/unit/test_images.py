@@ -83,6 +83,9 @@ def test_missing_unit_is_what_the_survey_says(tmp_path, noise):
     with pytest.raises(DataError, match=r"a\.fits names no unit \(BUNIT, SIGUNIT\)"):
         read_image(path, "PACS_100")
     assert read_image(path, "PACS_100", missing_unit="Jy/pix").jy_per_unit == 1
+    assert read_image(path, "PACS_100", missing_unit={"PACS_100": "mJy/pix"}).jy_per_unit == 1e-3
+    with pytest.raises(DataError, match="names no unit"):
+        read_image(path, "PACS_100", missing_unit={"WISE_12": "Jy/pix"})
 
 
 @pytest.mark.parametrize("projection", ["TAN", "SIN", "CAR", "AIT", "ZEA", "STG", "SFL", "MOL"])

@@ -14,9 +14,9 @@ from dustcast.tables import DataError, Table
 BANDS = ["GALEX_NUV", "WISE_3.4", "WISE_12"]
 N = 60
 SPLIT = {
-    "sLd": {"galaxy_share": 0.36, "inflation": 2.0, "source": "x"},
-    "sMd": {"galaxy_share": 0.0, "inflation": 1.0, "source": "x"},
-    "Td": {"galaxy_share": 1.0, "inflation": 1.0, "source": "x"},
+    "sLd": {"galaxy_share": 0.36, "inflation": 2.0, "length": 0.8, "source": "x"},
+    "sMd": {"galaxy_share": 0.0, "inflation": 1.0, "length": 0.8, "source": "x"},
+    "Td": {"galaxy_share": 1.0, "inflation": 1.0, "length": 0.8, "source": "x"},
 }
 
 
@@ -156,15 +156,19 @@ def test_folders_that_are_no_model(folder, tmp_path):
 
 def test_split_is_checked(tmp_path):
     path = tmp_path / "split.csv"
-    rows = ["target,galaxy_share,inflation,source", "sLd,0.5,1,x", "sMd,0.5,1,x"]
+    rows = ["target,galaxy_share,inflation,length,source", "sLd,0.5,1,1,x", "sMd,0.5,1,1,x"]
     path.write_text("\n".join(rows))
     with pytest.raises(DataError, match="lacks the target Td"):
         shipping.read_sigma_shares(path)
-    path.write_text("\n".join([*rows, "Td,1.5,1,x"]))
+    path.write_text("\n".join([*rows, "Td,1.5,1,1,x"]))
     with pytest.raises(DataError, match=r"Td: galaxy_share is 1\.5"):
         shipping.read_sigma_shares(path)
-    path.write_text("\n".join([*rows, "Td,0.4,1.2,x"]))
-    assert shipping.read_sigma_shares(path)["Td"]["inflation"] == 1.2
+    path.write_text("\n".join([*rows, "Td,0.4,1.2,0.8,x"]))
+    found = shipping.read_sigma_shares(path)["Td"]
+    assert (found["inflation"], found["length"]) == (1.2, 0.8)
+    path.write_text("\n".join([*rows, "Td,0.4,1.2,0,x"]))
+    with pytest.raises(DataError, match=r"length 0\.0"):
+        shipping.read_sigma_shares(path)
 
 
 def test_errors_of_the_stars_are_measured_against_the_full_fit():

@@ -150,12 +150,19 @@ def test_deprojected_densities_and_totals(sky, tmp_path):
     plain = written(sky, tmp_path / "m.fits")["dust_mass"][0]["VALUE"]
     tilted = written(sky, tmp_path / "m.fits", deproject=0.5)["dust_mass"][0]["VALUE"]
     np.testing.assert_allclose(tilted, 0.5 * plain)
-    rows = products.totals_rows(sky, *tables(), "mine", "18arcsec")
+    *parts, stars = tables()
+    split = {target: {"length": 0.8} for target in ("sLd", "sMd")}
+    model = {"stars": stars, "split": split}
+    rows = products.totals_rows(sky, *parts, model, "mine", "18arcsec", 1.15)
     mass = rows[1]
     # The mean of a log-normal with the pixel's sigma only.
     factor = np.exp((np.log(10) * 0.4) ** 2 / 2)
     assert mass["total"] == pytest.approx((1e6 + 2e8 * 10**-1.5) * factor)
     assert mass["error_galaxy_dex"] == pytest.approx(0.3)
+    # A tenth of the distance, twice; it is in no other error.
+    assert mass["error_distance_dex"] == pytest.approx(0.2 / np.log(10))
+    nowhere = products.totals_rows(sky, *parts, model, "mine", "18arcsec", np.nan)
+    assert nowhere[1]["error_dex"] == mass["error_dex"]
     assert (mass["n_pixel"], mass["n_pixel_d25"]) == (2, 9)
     products.write_totals(tmp_path / "t.csv", rows)
     assert (tmp_path / "t.csv").read_text().count("\n") == 3
@@ -166,7 +173,8 @@ def test_no_pixels_make_empty_maps(sky):
     predictions = predictions.rows(np.zeros(0, dtype=int))
     made = products.map_products(sky, predictions, photometry, short, stars, BANDS)
     assert np.isnan(made["sMd"][0]["VALUE"]).all()
-    assert products.totals_rows(sky, predictions, photometry, short, stars, "mine", "x") == []
+    model = {"stars": stars, "split": {}}
+    assert products.totals_rows(sky, predictions, photometry, short, model, "a", "x", 1.0) == []
 
 
 def test_tables_that_do_not_belong_together(sky):

@@ -21,10 +21,15 @@ def values(n, shared, own):
     )
 
 
+def line(n):
+    return np.arange(n), np.zeros(n)
+
+
 @pytest.mark.parametrize(("shared", "own"), [(0.3, 0.35), (0.0, 0.4), (0.3, 0.0)])
 def test_total_and_error_are_those_of_draws(shared, own):
     part = values(300, shared, own)
-    found = totals.total(part, 1.0)
+    # So short a length that no pixel knows of another.
+    found = totals.total(part, *line(300), 0.01)
     n_draws = 4000
     common = RNG.normal(size=(n_draws, 1)) * shared
     drawn = part["value"] * 10 ** (common + own * RNG.normal(size=(n_draws, 300)))
@@ -33,34 +38,25 @@ def test_total_and_error_are_those_of_draws(shared, own):
     assert math.log10(found["total"]) == pytest.approx(np.median(log_sum), abs=0.02)
     assert found["error_dex"] == pytest.approx(np.std(log_sum), rel=0.08)
     assert found["error_independent_dex"] <= found["error_dex"] * 1.1
+    assert found["n_independent"] == pytest.approx(300)
 
 
-def test_error_of_pixels_that_vary_together():
-    part = values(400, 0.0, 0.2)
-    block = totals.total(part, 16.0)
-    together = Table(
-        {
-            "value": np.full(400, 1.0),
-            "sigma_galaxy": np.zeros(400),
-            "sigma_pixel": np.full(400, 0.2),
-        }
-    )
-    drawn = 10 ** (0.2 * np.repeat(RNG.normal(size=(4000, 25)), 16, axis=1))
-    found = totals.total(together, 16.0)
-    assert found["error_pixel_dex"] == pytest.approx(np.std(np.log10(drawn.sum(axis=1))), rel=0.08)
-    assert found["n_independent"] == 25
-    assert block["error_pixel_dex"] == pytest.approx(4 * totals.total(part, 1.0)["error_pixel_dex"])
-
-
-def test_correlated_pixels_are_the_area_of_the_correlation():
-    # White noise behind a Gaussian PSF of 3 pixels: the sum of its correlation over all lags.
-    fwhm, pixel = 7.0, 1.0
-    sigma = fwhm / 2.3548200450309493
-    axis = np.arange(-40, 41)
-    lag2 = axis[:, None] ** 2 + axis[None, :] ** 2
-    area = np.exp(-lag2 / (4 * sigma**2)).sum()
-    assert totals.correlated_pixels(fwhm, pixel) == pytest.approx(area, rel=1e-3)
-    assert totals.correlated_pixels(1.0, 18.0) == 1
+def test_error_of_pixels_that_are_alike_nearby_is_that_of_draws():
+    part = values(400, 0.0, 0.3)
+    y, x = np.divmod(np.arange(400), 20)
+    length = 1.5
+    distance = np.hypot(x[:, None] - x, y[:, None] - y)
+    root = np.linalg.cholesky(np.exp(-distance / length) + 1e-12 * np.eye(400))
+    drawn = part["value"] * 10 ** (0.3 * RNG.normal(size=(4000, 400)) @ root.T)
+    found = totals.total(part, x, y, length)
+    spread = np.std(np.log10(drawn.sum(axis=1)))
+    assert found["error_pixel_dex"] == pytest.approx(spread, rel=0.06)
+    assert found["error_pixel_dex"] > 2 * totals.total(part, x, y, 0.01)["error_pixel_dex"]
+    assert 400 / 20 < found["n_independent"] < 400 / 5
+    # A single pixel is its own sum.
+    one = totals.total(part.rows(np.array([3])), [7], [2], length)
+    factor = np.expm1((0.3 * np.log(10)) ** 2)
+    assert one["error_pixel_dex"] == pytest.approx(np.sqrt(factor) / np.log(10))
 
 
 def test_masses_and_the_stars_part_of_their_error():

@@ -229,7 +229,7 @@ def tables(true, predicted):
     predictions = Table({"id": ids, "x": x, "y": y})
     for target in ("sLd", "sMd"):
         predictions[target] = np.log10(predicted)
-        for end, size in (("", 0.25), ("_galaxy", 0.15), ("_pixel", 0.2)):
+        for end, size in (("", 0.18), ("_galaxy", 0.15), ("_pixel", 0.1)):
             predictions[f"{target}_sigma{end}"] = np.full(n, size)
     predictions["Td"] = np.full(n, 20.0)
     predictions["Td_sigma_galaxy"] = predictions["Td_sigma_pixel"] = np.full(n, 2.0)
@@ -264,12 +264,13 @@ def test_maps_of_masses_and_temperatures_agree_with_the_fit(skies, blur, method)
     for name, target in (("dust_mass", "sMd"), ("dust_luminosity", "sLd")):
         assert rms(np.log10(table[name] / 1e8 / true)[inner]) < 0.07
         np.testing.assert_allclose(table[target], np.log10(table[name] / 1e8))
-        np.testing.assert_allclose(
-            table[target] - predictions[target], table[f"{name}_correction"], atol=1e-12
-        )
+        if method == sr.EXACT:
+            np.testing.assert_allclose(
+                table[target] - predictions[target], table[f"{name}_correction"], atol=1e-12
+            )
         # Where the fit decides, what is relative to the stars is as sure as the stars.
         least = 0.05 / np.log(10)
-        assert least < np.median(table[f"{target}_sigma"][inner]) < 0.15
+        assert least < np.median(table[f"{target}_sigma"][inner]) < 0.25
     assert rms((table["Td"] - warm)[inner]) < 0.5
     cards = table.meta["cards"]
     assert cards["DC_SRMTH"][0] == method
@@ -299,6 +300,22 @@ def test_sigma_over_the_stars_is_that_of_draws():
     assert sr._specific_sigma(found, values, np.array([r]))[0] == pytest.approx(
         np.std(left), rel=0.02
     )
+
+
+def test_structure_that_may_be_noise_is_smoothed_where_there_is_a_fit(blur):
+    rng = np.random.default_rng(1)
+    slope = 0.01 * (np.arange(N_FINE**2) % N_FINE - N_FINE / 2)
+    inner = np.abs(np.indices((N_FINE, N_FINE)) - N_FINE // 2).max(axis=0).ravel() < 15
+    noise = 0.3 * rng.normal(size=N_FINE**2)
+    everywhere, nowhere = np.ones(N_FINE**2), np.zeros(N_FINE**2)
+    # A noise as large as stated goes, and is what the fit cannot see.
+    calm, unseen = sr.without_noise(blur, slope + noise, constant(0.3), everywhere)
+    assert rms((calm - slope)[inner]) < 0.15
+    assert np.median(unseen[inner]) == pytest.approx(0.3, rel=0.15)
+    # Structure far above the own error stays, and all of it where nothing is fitted.
+    for own, gain in ((0.05, everywhere), (0.3, nowhere)):
+        kept, _ = sr.without_noise(blur, slope + noise, constant(own), gain)
+        assert rms((kept - slope - noise)[inner]) < 0.02
 
 
 def test_no_pixels_make_an_empty_table(skies):

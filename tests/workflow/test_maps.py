@@ -41,6 +41,9 @@ def mine(tiny, tmp_path_factory):
     for seed, (band, level) in enumerate(images.items()):
         write_image(folder / f"{band}.fits", level, seed)
     write_image(folder / "far.fits", 1.0, 9, CRVAL2=25.0)
+    write_image(folder / "kelvin.fits", 1.0, 9, BUNIT="K")
+    write_image(folder / "unnamed.fits", 1.0, 9, BUNIT="")
+    write_image(folder / "nowhere.fits", 1.0, 9, CTYPE1="LINEAR", CTYPE2="LINEAR")
     own = {"ra": 150.0, "dec": 20.0, "distance": 10.0, "radius_arcsec": 70.0}
     config = {
         "run": "mine",
@@ -92,12 +95,30 @@ def test_totals_are_sums_over_the_maps(mine):
 def test_what_is_wrong_is_said_by_a_dry_run(mine):
     for change, why in (
         ({"WISE_12": "far.fits"}, "does not show mine"),
-        ({"WISE_12": "nowhere.fits"}, "nowhere.fits does not exist"),
+        ({"WISE_12": "missing.fits"}, "missing.fits does not exist"),
+        ({"WISE_12": "nowhere.fits"}, "nowhere.fits has no celestial coordinates"),
+        ({"WISE_12": "kelvin.fits"}, "kelvin.fits has the unit 'K'"),
+        ({"WISE_12": "unnamed.fits"}, "unnamed.fits names no unit"),
         ({"WISE_12": CONFIG}, "no FITS image"),
     ):
         wrong = yaml.safe_load((mine / CONFIG).read_text())
         wrong["survey"]["images"]["mine"] |= change
         (mine / "wrong.yaml").write_text(yaml.safe_dump(wrong | {"run": "wrong"}))
+        done = checkout.snakemake(mine, "maps", "-n", config="wrong.yaml", check=False)
+        assert done.returncode != 0
+        assert why in done.stdout
+        assert "Traceback" not in done.stdout
+    for section, change, why in (
+        ("sample", {"own": {"mine": {"ra": 150, "dec": 20, "distance": 0}}}, "distance is 0"),
+        ("survey", {"missing_unit": {"WISE_12": "furlong"}}, "has the unit 'furlong'"),
+        ("scales", ["5arcsec"], "is wider than that of the scale 5arcsec"),
+    ):
+        wrong = yaml.safe_load((mine / CONFIG).read_text()) | {"run": "wrong"}
+        wrong["survey"]["images"]["mine"]["WISE_12"] = (
+            "unnamed.fits" if section == "survey" else "WISE_12.fits"
+        )
+        wrong[section] = wrong[section] | change if isinstance(change, dict) else change
+        (mine / "wrong.yaml").write_text(yaml.safe_dump(wrong))
         done = checkout.snakemake(mine, "maps", "-n", config="wrong.yaml", check=False)
         assert done.returncode != 0
         assert why in done.stdout

@@ -33,7 +33,7 @@ CONTOUR_SHARES = (0.1, 0.3, 0.6)
 BAR_SHARE = 0.4
 # Millimetres: side of a panel, gap between columns, space above and below it for its title and
 # its colour bar.
-SIDE, GAP, ABOVE, BELOW, COLOUR_BAR = 33.0, 3.2, 6.0, 9.0, 2.0
+SIDE, GAP, ABOVE, BELOW, COLOUR_BAR = 32.4, 3.2, 6.0, 9.0, 2.0
 
 
 def read_maps(paths):

@@ -18,13 +18,11 @@ import numpy as np
 from dustcast.bands import band_table
 from dustcast.config import CONFIG_FOLDER
 from dustcast.tables import DataError, atomic, read_csv
-from dustcast.units import ARCSEC_RAD
+from dustcast.units import ARCSEC_RAD, UNIT_KEYWORDS, written_unit
 
 ZERO_POINT_TABLE = CONFIG_FOLDER / "zero_points.csv"
 BEAM_TABLE = CONFIG_FOLDER / "beams.csv"
 
-# Keywords that name the unit, in the order in which they are believed.
-UNIT_KEYWORDS = ("BUNIT", "SIGUNIT", "UNITS", "ZUNITS", "FUNITS")
 # Spellings that astropy does not know. `counts` of any kind come with a time or as a rate.
 SPELLINGS = {
     "pixel": "pix",
@@ -122,8 +120,8 @@ def read_image(path, band, *, missing_unit=None):
         FITS file, packed by gzip or not; the image is in the primary or in an extension.
     band : str
         Band, which says what one DN, count or beam is.
-    missing_unit : str, optional
-        Unit of an image whose header names none and has no MAGZP.
+    missing_unit : str or dict of str to str, optional
+        Unit of an image whose header names none and has no MAGZP; one for all or by band.
 
     Returns
     -------
@@ -353,12 +351,7 @@ def _conversion(header, band, path, missing_unit):
     """Return the unit of an image, what one of it is, and whether that is Jy a pixel or MJy/sr."""
     from astropy import units as u
 
-    texts = [str(header.get(key, "")).strip() for key in UNIT_KEYWORDS]
-    # DustPedia's maps have the comment inside the text: 'Jy/pix              / Unit of the map'.
-    written = re.split(r"\s{2,}", next(filter(None, texts), ""))[0]
-    if not written:
-        # 2MASS gives its zero point, but no unit.
-        written = "DN" if "MAGZP" in header else missing_unit or ""
+    written = written_unit(header, band, missing_unit)
     if not written:
         raise DataError(
             f"{path} names no unit ({', '.join(UNIT_KEYWORDS[:2])}): write it into BUNIT, or set "

@@ -157,6 +157,9 @@ class MapModel:
         return table
 
 
+SHARES = ("galaxy_share", "inflation", "length")
+"""How sigma is carried to pixels; length is in widths of the PSF."""
+
 SETTINGS = ("name", "bands", "reference", "w1", "selection", "scales", "split", "stars")
 
 
@@ -208,37 +211,34 @@ def read_sigma_shares(path):
     Parameters
     ----------
     path : str or Path
-        config/sigma_split.csv: target, galaxy_share, inflation, source.
+        config/sigma_split.csv: target, galaxy_share, inflation, length, source.
 
     Returns
     -------
     dict of str to dict
-        By target: galaxy_share (0 to 1), inflation (above 0), source.
+        By target: galaxy_share (0 to 1), inflation and length (above 0), source.
 
     Raises
     ------
     DataError
         If a target is missing or a number is out of its range.
     """
-    rows = {
-        row["target"]: row
-        for row in read_csv(path, required=("target", "galaxy_share", "inflation", "source"))
-    }
+    rows = {row["target"]: row for row in read_csv(path, required=("target", *SHARES, "source"))}
     split = {}
     for target in TARGETS:
         if target not in rows:
             raise DataError(f"{path} lacks the target {target}: add a row")
         try:
-            share, inflation = (float(rows[target][key]) for key in ("galaxy_share", "inflation"))
+            share, inflation, length = (float(rows[target][key]) for key in SHARES)
         except ValueError as fault:
             raise DataError(f"{path}: {target}: {fault}: a number is needed") from None
-        if not 0 <= share <= 1 or not inflation > 0:
+        if not 0 <= share <= 1 or not (inflation > 0 and length > 0):
             raise DataError(
-                f"{path}: {target}: galaxy_share is {share}, inflation {inflation}: a share from "
-                "0 to 1 and an inflation above 0 are needed"
+                f"{path}: {target}: galaxy_share is {share}, inflation {inflation}, length "
+                f"{length}: a share from 0 to 1 and others above 0 are needed"
             )
-        source = rows[target]["source"]
-        split[target] = {"galaxy_share": share, "inflation": inflation, "source": source}
+        split[target] = dict(zip(SHARES, (share, inflation, length)))
+        split[target]["source"] = rows[target]["source"]
     return split
 
 
@@ -259,9 +259,8 @@ def carried_sigma(whole, pixels, names, folds, regressor, settings=None, seed=0)
     Returns
     -------
     Table
-        target; galaxy_share, the part of the variance that a galaxy shares (`split.fit_split`);
-        inflation = sqrt(<r^2 / sigma^2>); and of the pixels n_galaxies, n_samples, rmse, me.
-        Every galaxy counts the same.
+        target, the numbers of `carried_shares`, and of the pixels n_galaxies, n_samples, rmse,
+        me. Every galaxy counts the same.
     """
     weight = sample_weights(pixels["galaxy"])
     galaxy = np.asarray(pixels["galaxy"], dtype=str)
@@ -275,13 +274,10 @@ def carried_sigma(whole, pixels, names, folds, regressor, settings=None, seed=0)
             mine = fold_of == fold
             prediction[mine], sigma[mine] = model.predict(pixels.rows(mine))
         residual = prediction - pixels[target]
-        split = fit_split(residual, sigma, galaxy, *positions(pixels["id"]))
-        common, own = (np.average(part**2, weights=weight) for part in split.predict(sigma))
         rows.append(
             {
                 "target": target,
-                "galaxy_share": common / (common + own),
-                "inflation": np.sqrt(np.average((residual / sigma) ** 2, weights=weight)),
+                **carried_shares(residual, sigma, galaxy, pixels["id"]),
                 "n_galaxies": len(set(galaxy.tolist())),
                 "n_samples": pixels.n_rows,
                 "rmse": np.sqrt(np.average(residual**2, weights=weight)),
@@ -289,6 +285,34 @@ def carried_sigma(whole, pixels, names, folds, regressor, settings=None, seed=0)
             }
         )
     return Table({name: np.array([row[name] for row in rows]) for name in rows[0]})
+
+
+def carried_shares(residual, sigma, galaxy, sample_id):
+    """Return what sigma is worth on pixels, from residuals of held-out galaxies.
+
+    Parameters
+    ----------
+    residual, sigma : ndarray of shape (n,)
+        Prediction minus truth, and the predicted uncertainty.
+    galaxy, sample_id : array_like of str, shape (n,)
+        Pixels of one scale.
+
+    Returns
+    -------
+    dict of str to float
+        galaxy_share, the part of the variance of r / sigma that a galaxy shares, and length in
+        pixels, over which the rest is alike (`split.fit_split`); inflation = sqrt(<r^2 /
+        sigma^2>). In units of sigma, or few galaxies of large sigma would decide the share of all.
+    """
+    unit = np.ones(len(sigma))
+    split = fit_split(residual / sigma, unit, galaxy, *positions(sample_id))
+    common, own = (float(part[0]) ** 2 for part in split.predict(unit[:1]))
+    chi2 = np.average((residual / sigma) ** 2, weights=sample_weights(galaxy))
+    return {
+        "galaxy_share": common / (common + own),
+        "inflation": float(np.sqrt(chi2)),
+        "length": split.length,
+    }
 
 
 def star_errors(predictions, short, full):
@@ -391,15 +415,15 @@ def model_card(settings, regressor, folds, n_samples, by_fold, subsets=None):
     lines += [
         "## Sigma of pixels and sums",
         "",
-        "| target | galaxy share | inflation | source | stars: factor | correlation |",
-        "|---|---|---|---|---|---|",
+        "| target | galaxy share | inflation | length | source | stars: factor | correlation |",
+        "|---|---|---|---|---|---|---|",
     ]
     for target, split in settings["split"].items():
         stars = settings["stars"].get(target)
         end = f"{stars['factor']:.2f} | {stars['correlation']:.2f}" if stars else "- | -"
         lines.append(
             f"| {target} | {split['galaxy_share']:.2f} | {split['inflation']:.2f} | "
-            f"{split['source']} | {end} |"
+            f"{split['length']:.2f} | {split['source']} | {end} |"
         )
     lines += [
         "",

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dustcast.maps.totals import QUANTITIES, correlated_pixels, extensive, total
+from dustcast.maps.totals import LN10, QUANTITIES, extensive, total
 from dustcast.tables import DataError, atomic, write_rows
 
 TARGETS = ("sLd", "sMd", "Td")
@@ -34,6 +34,7 @@ TOTAL_COLUMNS = (
     "error_pixel_dex",
     "error_independent_dex",
     "distance_Mpc",
+    "error_distance_dex",
     "n_pixel",
     "n_independent",
     "n_pixel_d25",
@@ -223,7 +224,7 @@ def write_map(path, sky, planes, unit, name, cards):
         elif extension == "COVERAGE":
             hdu.header["COMMENT"] = "number of input bands with a flux"
         elif own and extension == "CORRECTION":
-            hdu.header["COMMENT"] = "dex: log10 of MATCHED over VALUE"
+            hdu.header["COMMENT"] = "dex: log10 of the smooth factor in MATCHED"
         elif own:
             hdu.header["COMMENT"] = "dex: log10 of VALUE has this standard deviation"
         elif unit:
@@ -272,19 +273,41 @@ def same_rows(table, predictions):
     return table.rows(np.array([row[name] for name in predictions["id"]], dtype=int))
 
 
-def totals_rows(sky, predictions, photometry, short, stars, galaxy, scale):
-    """Return the rows of totals.csv: dust luminosity and mass of the pixels with a prediction."""
+def totals_rows(sky, predictions, photometry, short, model, galaxy, scale, distance_error):
+    """Return the rows of totals.csv: dust luminosity and mass of the pixels with a prediction.
+
+    Parameters
+    ----------
+    sky, predictions, photometry, short
+        See `map_products`.
+    model : dict
+        Settings of the model: ``stars``, and ``split`` with the ``length`` by target over which
+        errors of pixels are alike, in widths of the PSF.
+    galaxy, scale : str
+        Names.
+    distance_error : float
+        In Mpc; NaN where it is not known.
+
+    Returns
+    -------
+    list of dict
+        The error of the distance stands by itself, error_distance_dex: of luminosities and masses
+        it is 2 sigma(D) / (D ln 10).
+    """
     photometry, short = same_rows(photometry, predictions), same_rows(short, predictions)
     rows = []
-    for name, (_, _, _, unit) in QUANTITIES.items():
+    for name, (target, _, _, unit) in QUANTITIES.items():
         if not predictions.n_rows:
             continue
-        values = extensive(predictions, short, name, stars)
+        values = extensive(predictions, short, name, model["stars"])
         known = np.isfinite(values["value"]) & np.isfinite(values["sigma_galaxy"])
+        length = model["split"][target]["length"] * sky.fwhm / sky.pixel
         row = {"galaxy": galaxy, "scale": scale, "quantity": name, "unit": unit}
-        row |= total(values.rows(known), correlated_pixels(sky.fwhm, sky.pixel))
+        row |= total(values.rows(known), predictions["x"][known], predictions["y"][known], length)
+        distance = float(photometry["distance"][0])
         row |= {
-            "distance_Mpc": float(photometry["distance"][0]),
+            "distance_Mpc": distance,
+            "error_distance_dex": 2 * distance_error / distance / LN10,
             "n_pixel": int(known.sum()),
             "n_pixel_d25": int(sky.inside.sum()),
             "bands": ";".join(sky.bands),

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import copy
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -134,6 +134,12 @@ class Blur:
         smooth = _gaussian(here, knots, coarse.fwhm * _SIGMA_PER_FWHM)
         self.smooth = smooth / np.sqrt(smooth.power(2).sum(axis=1))[:, None]
 
+    def level(self, values):
+        """Return values of fine pixels smoothed over the coarse PSF."""
+        ones = np.ones(self.smooth.shape[1])
+        norm = self.smooth.T @ np.ones(len(values))
+        return (self.smooth @ (self.smooth.T @ values / norm)) / (self.smooth @ ones)
+
     def weighted_by(self, mass):
         """Return the blur of a mean weighted by mass, of shape (n_fine,)."""
         other = copy.copy(self)
@@ -197,7 +203,8 @@ def match(blur, predicted, shared, own, fitted, error, method):
     prior = shared**2 + own**2
     left = _variance(precision, field)
     noise = _noise(precision, field, scaled, error / believed) if method == EXACT else 0.0
-    return Correction(field @ z, np.sqrt(left + noise), 1 - left / prior, steps, mismatch)
+    gain = np.clip(1 - left / prior, 0, 1)
+    return Correction(field @ z, np.sqrt(left + noise), gain, steps, mismatch)
 
 
 def match_maps(sky, predictions, photometry, short, stars, coarse, full, method):
@@ -222,8 +229,8 @@ def match_maps(sky, predictions, photometry, short, stars, coarse, full, method)
     -------
     Table
         id, x, y and, for the three targets, dust_mass and dust_luminosity, ``{name}`` (solar units
-        a pixel, dex or K), ``{name}_sigma`` (dex; K of Td) and ``{name}_correction``: the matched
-        value over the predicted one in dex, of Td their difference in K. ``meta`` has ``cards``
+        a pixel, dex or K), ``{name}_sigma`` (dex; K of Td) and ``{name}_correction``: the smooth
+        factor in dex, of Td what it adds in K. ``meta`` has ``cards``
         for the header.
     """
     x, y = _places(full)
@@ -237,7 +244,7 @@ def match_maps(sky, predictions, photometry, short, stars, coarse, full, method)
     for name, (target, *_) in QUANTITIES.items():
         values = extensive(predictions, short, name, stars)
         column, unit = FITTED[name]
-        found = match(
+        density, found = _matched(
             blur,
             values["value"] / area,
             LN10 * values["sigma_galaxy"],
@@ -246,16 +253,15 @@ def match_maps(sky, predictions, photometry, short, stars, coarse, full, method)
             full[f"{column}_err"] / full[column],
             method,
         )
-        correction = found.log / LN10
-        table[name] = values["value"] * 10**correction
+        table[name] = density * area
         table[f"{name}_sigma"] = found.sigma / LN10
-        table[target] = predictions[target] + correction
+        table[target] = predictions[target] + np.log10(table[name] / values["value"])
         table[f"{target}_sigma"] = _specific_sigma(found, values, predictions[f"{target}_sigma"])
-        table[f"{name}_correction"] = table[f"{target}_correction"] = correction
+        table[f"{name}_correction"] = table[f"{target}_correction"] = found.log / LN10
         cards |= _cards(name, found, method)
     temperature = np.asarray(predictions["Td"], float)
     relative = 1 / (DUST_TEMPERATURE_EXPONENT * temperature)
-    found = match(
+    field, found = _matched(
         # The mean of U is the sum of mass times U over that of mass.
         blur.weighted_by(table["dust_mass"]),
         (temperature / DUST_TEMPERATURE_UMIN_1_K) ** (1 / DUST_TEMPERATURE_EXPONENT),
@@ -265,11 +271,50 @@ def match_maps(sky, predictions, photometry, short, stars, coarse, full, method)
         full["bayes.dust.umin_err"] / full["bayes.dust.umin"],
         method,
     )
-    table["Td"] = temperature * np.exp(found.log * DUST_TEMPERATURE_EXPONENT)
+    table["Td"] = DUST_TEMPERATURE_UMIN_1_K * field**DUST_TEMPERATURE_EXPONENT
     table["Td_sigma"] = table["Td"] * found.sigma * DUST_TEMPERATURE_EXPONENT
-    table["Td_correction"] = table["Td"] - temperature
+    table["Td_correction"] = table["Td"] * -np.expm1(-found.log * DUST_TEMPERATURE_EXPONENT)
     table.meta = {"cards": cards | _cards("Td", found, method)}
     return table
+
+
+def without_noise(blur, log, own, gain):
+    """Return a predicted map, as ln, without what within the coarse PSF may be noise.
+
+    Where the fitted map says what the level is, structure finer than it can see has to stand
+    out of the prediction's own error. With V the variance of that structure about the level and
+    s the own error the true part is V - s^2 of V, and so much of the structure is kept (Wiener).
+
+    Parameters
+    ----------
+    blur : Blur
+    log, own : ndarray of shape (n_fine,)
+        ln of the prediction and its own standard deviation.
+    gain : ndarray of shape (n_fine,)
+        See `Correction`: without a fitted map all structure is kept.
+
+    Returns
+    -------
+    log : ndarray of shape (n_fine,)
+    unseen : ndarray of shape (n_fine,)
+        Standard deviation that stays because the fitted map cannot see within its PSF.
+    """
+    level = blur.level(log)
+    variance = blur.level((log - level) ** 2)
+    kept = np.clip(1 - own**2 / np.maximum(variance, 1e-12), 0, 1)
+    kept = 1 - gain * (1 - kept)
+    return level + kept * (log - level), np.sqrt(gain * np.minimum(variance, own**2))
+
+
+def _matched(blur, predicted, shared, own, fitted, error, method):
+    """Return the matched map and the correction of it, whose sigma knows of what is unseen."""
+    found = match(blur, predicted, shared, own, fitted, error, method)
+    calm, unseen = without_noise(blur, np.log(predicted), own, found.gain)
+    if method == WEIGHTED:
+        predicted = np.exp(calm)
+        found = match(blur, predicted, shared, own, fitted, error, method)
+    found = replace(found, sigma=np.hypot(found.sigma, unseen))
+    return predicted * np.exp(found.log), found
 
 
 def _cards(name, found, method):

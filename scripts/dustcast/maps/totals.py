@@ -15,6 +15,9 @@ from dustcast.units import SOLAR_LUMINOSITY_W
 
 LN10 = math.log(10.0)
 
+REACH = 5.0
+"""Correlation lengths beyond which pixels are taken for independent."""
+
 QUANTITIES = {
     "dust_luminosity": ("sLd", "bayes.stellar.lum", 1 / SOLAR_LUMINOSITY_W, "solLum"),
     "dust_mass": ("sMd", "bayes.stellar.m_star", 1.0, "solMass"),
@@ -61,58 +64,60 @@ def extensive(predictions, short, name, stars):
     )
 
 
-def total(values, together):
+def total(values, x, y, length):
     """Return a sum over pixels and its error.
 
     Parameters
     ----------
     values : Table
         From `extensive`.
-    together : float
-        Number of pixels that vary as one: the area over which residuals are correlated.
+    x, y : array_like of shape (n,)
+        Pixels.
+    length : float
+        Over which own errors of pixels are alike, in pixels.
 
     Returns
     -------
     dict of str to float
         total; error_galaxy_dex, error_pixel_dex and their root of squares error_dex;
-        error_independent_dex, what it would be if all errors were independent; n_independent.
+        error_independent_dex, what it would be if all errors were independent; n_independent, the
+        number of pixels divided by what neighbours add to the variance.
 
     Notes
     -----
-    With s = ln 10 sigma_pixel a pixel's mean is its median times exp(s^2 / 2), and its variance
-    is the square of that mean times exp(s^2) - 1. The galaxy's part moves all pixels alike: it
-    neither averages out nor shifts the median of the sum.
+    With s = ln 10 sigma_pixel a pixel's mean is its median times exp(s^2 / 2), and the covariance
+    of two pixels at a distance d the product of their means times exp(s_1 s_2 exp(-d / length)) -
+    1. The galaxy's part moves all pixels alike: it neither averages out nor shifts the median of
+    the sum.
     """
     pixel = LN10 * np.asarray(values["sigma_pixel"])
     mean = values["value"] * np.exp(pixel**2 / 2)
     sum_ = float(np.sum(mean))
-    together = min(max(together, 1.0), len(mean))
-    variance = together * float(np.sum(mean**2 * np.expm1(pixel**2)))
+    single = float(np.sum(mean**2 * np.expm1(pixel**2)))
+    first, second, distance = _near(x, y, REACH * length)
+    correlation = np.exp(-distance / length)
+    pairs = mean[first] * mean[second] * np.expm1(pixel[first] * pixel[second] * correlation)
+    variance = single + 2 * float(np.sum(pairs))
     own = math.sqrt(variance) / sum_ / LN10
     shared = float(np.sum(mean * values["sigma_galaxy"])) / sum_
     all_ = np.hypot(pixel, LN10 * values["sigma_galaxy"])
-    single = values["value"] * np.exp(all_**2 / 2)
-    independent = math.sqrt(np.sum(single**2 * np.expm1(all_**2))) / np.sum(single) / LN10
+    whole = values["value"] * np.exp(all_**2 / 2)
+    independent = math.sqrt(np.sum(whole**2 * np.expm1(all_**2))) / np.sum(whole) / LN10
     return {
         "total": sum_,
         "error_dex": math.hypot(shared, own),
         "error_galaxy_dex": shared,
         "error_pixel_dex": own,
         "error_independent_dex": float(independent),
-        "n_independent": len(mean) / together,
+        "n_independent": len(mean) * (single / variance if variance else 1.0),
     }
 
 
-def correlated_pixels(fwhm, pixel):
-    """Return the number of pixels that vary as one behind a Gaussian PSF.
+def _near(x, y, reach):
+    """Return the pairs of pixels within a distance, and their distances."""
+    from scipy.spatial import cKDTree
 
-    White noise behind a PSF of width sigma has the correlation exp(-d^2 / 4 sigma^2), whose area
-    is 4 pi sigma^2.
-
-    Parameters
-    ----------
-    fwhm, pixel : float
-        Width of the PSF and side of a pixel in arcsec.
-    """
-    sigma = fwhm / math.sqrt(8 * math.log(2))
-    return max(1.0, 4 * math.pi * sigma**2 / pixel**2)
+    places = np.column_stack([x, y]).astype(float)
+    pairs = cKDTree(places).query_pairs(reach, output_type="ndarray").reshape(-1, 2)
+    first, second = pairs.T
+    return first, second, np.hypot(*(places[first] - places[second]).T)

@@ -173,9 +173,14 @@ def clean_threads(wildcards):
 
 
 def clean_memory(wildcards, attempt):
-    """Return the memory in MB to clean images: 110 a million pixels of each (docs/cost.md)."""
+    """Return the memory in MB to clean images: 50 a million pixels (docs/method-images.md)."""
     megapixels = largest_image(wildcards) * clean_threads(wildcards)
-    return round(500 + 110 * megapixels) * attempt
+    return round(500 + 50 * megapixels) * attempt
+
+
+def star_memory(wildcards, attempt):
+    """Return the memory in MB to read images one by one: 30 a million pixels."""
+    return round(500 + 30 * largest_image(wildcards)) * attempt
 
 
 def sky_settings(wildcards):

@@ -151,7 +151,7 @@ rule find_stars:
     conda:
         "../envs/images.yaml"
     resources:
-        mem_mb=growing(4000),
+        mem_mb=star_memory,
     params:
         code=code_hash("imaging"),
         bands=lambda wildcards: bands_with_images(wildcards.galaxy),

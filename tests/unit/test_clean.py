@@ -1,6 +1,7 @@
 """Sky, extinction, and the whole of cleaning, against images whose truth is known."""
 
 import dataclasses
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from sky_images import GALAXY, header, tangent, write
 from dustcast.imaging.clean import STAGE, clean_band, clean_bands
 from dustcast.imaging.extinction import extinction_factor
 from dustcast.imaging.geometry import elliptical_radius
-from dustcast.imaging.images import pixel_areas, read_clean
+from dustcast.imaging.images import pixel_areas, read_clean, write_clean
 from dustcast.imaging.sky import fit_sky
 from dustcast.imaging.stars import Aperture
 from dustcast.tables import DataError
@@ -223,6 +224,23 @@ def test_unknown_reddening(tmp_path, radius):
     unknown = dataclasses.replace(GALAXY, ebv=np.nan)
     image = clean_band(raw_file(tmp_path, disc(radius) + 5), "SDSS_r", unknown, [])
     assert "NGC1 has no E(B-V)" in image.cards["DC_WHY"][0]
+
+
+def test_memory_of_large_images_is_bounded(tmp_path, monkeypatch):
+    # As clean_memory in rules/common.smk asks for: 50 bytes a pixel.
+    monkeypatch.setattr("dustcast.imaging.geometry.STRIP_PIXELS", 2**16)
+    shape = (900, 1000)
+    data = np.random.default_rng(11).normal(5, 1, shape).astype(np.float32)
+    path = raw_file(tmp_path, data)
+    star = Aperture(150.2, 20.1, 30.0, "SDSS_r", "added")
+    clean_band(path, "SDSS_r", GALAXY, [star])  # what is loaded once does not count
+    tracemalloc.start()
+    image = clean_band(path, "SDSS_r", GALAXY, [star])
+    write_clean(tmp_path / "clean.fits", image)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert image.ok
+    assert peak < 50 * data.size
 
 
 def test_bytes_do_not_depend_on_the_run(tmp_path, radius):

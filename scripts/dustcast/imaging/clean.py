@@ -9,7 +9,7 @@ import numpy as np
 
 from dustcast.bands import band_table
 from dustcast.imaging.extinction import extinction_factor
-from dustcast.imaging.geometry import elliptical_radius
+from dustcast.imaging.geometry import elliptical_radius, elliptical_radius_at, world
 from dustcast.imaging.images import CleanImage, read_image, silence, write_clean
 from dustcast.imaging.sky import fit_sky
 from dustcast.imaging.stars import star_mask
@@ -127,22 +127,25 @@ def _clean(path, band, galaxy, stars, cards, missing_unit, least_cover, sky_sett
         )
     raw = read_image(path, band, missing_unit=missing_unit)
     fwhm = band_table()[band].fwhm_arcsec
-    inside = elliptical_radius(raw.wcs, raw.data.shape, galaxy)
-    cover = _cover(raw, inside, galaxy)
+    radius = elliptical_radius(raw.wcs, raw.data.shape, galaxy, fwhm_arcsec=fwhm)
+    cover = _cover(raw, radius, galaxy)
     if cover < least_cover:
         raise DataError(
             f"{path} covers {100 * cover:.0f}% of the D25 ellipse of {galaxy.galaxy} (CRVAL1, "
             f"CRVAL2, NAXIS1, NAXIS2), where least_cover asks for {100 * least_cover:.0f}%"
         )
-    mask = star_mask(stars, raw.wcs, raw.data.shape)
-    data = np.where(mask, np.nan, raw.data)
-    radius = elliptical_radius(raw.wcs, raw.data.shape, galaxy, fwhm_arcsec=fwhm)
+    # In place from here on: a mosaic of 3 degrees in SDSS has half a billion pixels.
+    data = raw.data
+    mask = star_mask(stars, raw.wcs, data.shape)
+    masked = mask & np.isfinite(data)
+    data[mask] = np.nan
     try:
         sky = fit_sky(data, radius, raw.pixel_arcsec, **sky_settings)
     except DataError as fault:
         raise DataError(f"{path}: {fault}") from None
     factor = extinction_factor(band, galaxy.ebv)
-    data = (data - sky.model(data.shape)) * factor
+    data -= sky.model(data.shape)
+    data *= factor
     cards |= {
         "DC_UNIT": (raw.unit, "unit of the raw image"),
         "DC_JY": (raw.jy_per_unit, "Jy of one unit in a pixel, if it is of a pixel"),
@@ -169,15 +172,18 @@ def _clean(path, band, galaxy, stars, cards, missing_unit, least_cover, sky_sett
     gain = raw.photons_per_jy * 1e6 * (raw.pixel_arcsec * ARCSEC_RAD) ** 2 / factor
     if math.isfinite(gain):
         cards["DC_GAIN"] = (gain, "photons that 1 MJy/sr brings into one pixel")
-    return CleanImage(data, raw.wcs, mask & np.isfinite(raw.data), cards)
+    return CleanImage(data, raw.wcs, masked, cards)
 
 
-def _cover(raw, radius, galaxy):
-    """Return which part of the D25 ellipse holds data."""
-    covered = (np.isfinite(raw.data) & (radius <= 1)).sum() * raw.pixel_arcsec**2
+def _cover(raw, widened, galaxy):
+    """Return which part of the D25 ellipse holds data; `widened` is the radius with the beam."""
+    y, x = np.nonzero(widened <= 1)
+    inside = elliptical_radius_at(*world(raw.wcs, x, y), galaxy) <= 1
+    pixel = raw.pixel_arcsec**2
+    covered = (np.isfinite(raw.data[y, x]) & inside).sum() * pixel
     # Pixels that lie off the image count too, so the area of the ellipse is the measure. An ellipse
     # smaller than a few pixels has no better one than its own pixels.
-    whole = max(galaxy.area_arcsec2, (radius <= 1).sum() * raw.pixel_arcsec**2)
+    whole = max(galaxy.area_arcsec2, inside.sum() * pixel)
     return float(min(covered / whole, 1.0)) if whole > 0 else 0.0
 
 

@@ -6,6 +6,9 @@ import numpy as np
 
 from dustcast.units import ARCSEC_RAD
 
+# Pixels whose coordinates are held at a time: they take ten times the memory of an image.
+STRIP_PIXELS = 2**20
+
 
 def elliptical_radius(wcs, shape, galaxy, *, fwhm_arcsec=0.0):
     """Return the radius of each pixel in units of the galaxy's D25 ellipse.
@@ -26,8 +29,14 @@ def elliptical_radius(wcs, shape, galaxy, *, fwhm_arcsec=0.0):
     array of shape (ny, nx)
         1 on the ellipse; infinite off the sky and on its far side.
     """
-    y, x = np.mgrid[: shape[0], : shape[1]]
-    return elliptical_radius_at(*world(wcs, x, y), galaxy, fwhm_arcsec=fwhm_arcsec)
+    radius = np.empty(shape)
+    height = max(1, STRIP_PIXELS // shape[1])
+    for start in range(0, shape[0], height):
+        y, x = np.mgrid[start : min(start + height, shape[0]), : shape[1]]
+        radius[start : start + height] = elliptical_radius_at(
+            *world(wcs, x, y), galaxy, fwhm_arcsec=fwhm_arcsec
+        )
+    return radius
 
 
 def elliptical_radius_at(ra, dec, galaxy, *, fwhm_arcsec=0.0):

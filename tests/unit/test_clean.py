@@ -229,7 +229,7 @@ def test_unknown_reddening(tmp_path, radius):
 def test_memory_of_large_images_is_bounded(tmp_path, monkeypatch):
     # As clean_memory in rules/common.smk asks for: 50 bytes a pixel.
     monkeypatch.setattr("dustcast.imaging.geometry.STRIP_PIXELS", 2**16)
-    shape = (900, 1000)
+    shape = (1200, 1250)
     data = np.random.default_rng(11).normal(5, 1, shape).astype(np.float32)
     path = raw_file(tmp_path, data)
     star = Aperture(150.2, 20.1, 30.0, "SDSS_r", "added")

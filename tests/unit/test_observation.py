@@ -12,7 +12,7 @@ from dustcast.bands import band_table
 from dustcast.config import complete
 from dustcast.imaging.clean import clean_band
 from dustcast.imaging.images import read_clean, read_image, write_clean
-from dustcast.imaging.layers import Settings, make_layers, scale_of
+from dustcast.imaging.layers import Settings, grid_of, make_layers, scale_of
 from dustcast.imaging.pixels import d25_ellipse
 from dustcast.imaging.psf import find_psf
 from dustcast.imaging.resampling import Grid
@@ -320,6 +320,53 @@ def test_fluxes_survive_cleaning_and_convolution(tmp_path, deep, galaxy, sky, ro
         ):  # fmt: skip
             assert abs(rows_of[stage, quantity, at, band]) < 0.005, (band, stage)
     assert psf_reach("SDSS_r", rows) == pytest.approx(5 * find_psf("SPIRE_250").fwhm)
+
+
+@pytest.mark.science
+def test_stars_take_and_leave_little(tmp_path, monkeypatch):
+    """Fluxes inside D25 with stars in front over those without, in images of 20 galaxies."""
+    monkeypatch.setattr(mock, "missing_bands", lambda galaxy, bands, seed: set())
+    monkeypatch.setattr(mock, "photons_per_jy", lambda: {})
+    monkeypatch.setattr(mock, "CUT_IMAGES", 0.0)
+    bands = ["GALEX_NUV", "SDSS_r", "WISE_3.4"]
+    density, changes = mock.STARS_PER_DEG2, []
+    spectra = mock_models.spectra()
+    for galaxy in mock_galaxies(60, SEED)[4:24]:
+        sky = make_sky(galaxy, spectra, seed=SEED)
+        config = complete(
+            {
+                "run": "x",
+                "survey": {"source": "mock"},
+                "mock": {"level": "images"},
+                "scales": ["18arcsec"],
+                "photometry": {"source": "images"},
+                "bands": {"leave_out": [b for b in band_table() if b not in [*bands, "SPIRE_250"]]},
+            }
+        )
+        rows = [row for row in plan(config, [galaxy]) if row["scale"] == "18arcsec"]
+        scale, reddened = scale_of(rows[0]), replace(galaxy, ebv=0.03, ebv_err=0.0)
+        fluxes = {}
+        for stars_per_deg2 in (0.0, density):
+            monkeypatch.setattr(mock, "STARS_PER_DEG2", stars_per_deg2)
+            paths = {band: tmp_path / f"{band}.fits" for band in bands}
+            mock.observe_galaxy(
+                galaxy, sky, rows, paths, tmp_path / "gaia.csv", tmp_path / "ebv.csv", SETTINGS,
+                seed=SEED, least_pixel_arcsec=1.0, progress=lambda: None,
+            )  # fmt: skip
+            apertures = find_stars(paths, galaxy, read_gaia(tmp_path / "gaia.csv"))
+            for band in bands:
+                mine = [star for star in apertures if star.band == band]
+                write_clean(tmp_path / "c.fits", clean_band(paths[band], band, reddened, mine))
+                image = read_clean(tmp_path / "c.fits")
+                flux = make_layers(image, [scale], reddened, SETTINGS)[scale.name].flux
+                shares = d25_ellipse(galaxy).shares(grid_of(galaxy, scale, SETTINGS))
+                fluxes[band, stars_per_deg2] = np.nansum(shares * flux)
+        changes.append([fluxes[band, density] / fluxes[band, 0.0] - 1 for band in bands])
+    low, median, high = 100 * np.percentile(changes, [16, 50, 84], axis=0)
+    for values in zip(bands, median, (high - low) / 2):
+        print("{}: {:+.2f}% +- {:.2f}%".format(*values))
+    assert np.abs(median).max() < 1
+    assert (high - low).max() / 2 < 2
 
 
 @pytest.mark.science

@@ -137,3 +137,20 @@ def test_only_what_is_seen_is_masked_at_12_micron(fields):
     assert np.hypot(star.ra - ra, star.dec - dec) * 3600 < 3
     x, y = pixel(images["WISE_12"].wcs, 215.62216, -0.40955)
     assert images["WISE_12"].data[round(float(y)), round(float(x))] > 20 * 0.021
+
+
+@pytest.mark.parametrize("band", ["2MASS_J", "2MASS_H", "2MASS_Ks", "WISE_3.4", "WISE_4.6"])
+def test_little_light_of_a_bright_star_is_outside(fields, band):
+    # Within two beams of the aperture: the wings of the real beam.
+    _, _, images, apertures = fields["NGC309"]
+    image, beam = images[band], band_table()[band].fwhm_arcsec
+    (star,) = (
+        one
+        for one in apertures
+        if one.band == band and np.hypot(one.ra - 14.13380, one.dec + 9.89169) < 1e-3
+    )
+    distance = distances(image, star.ra, star.dec)
+    level = np.nanmedian(image.data[(distance > star.radius + 2 * beam) & (distance < 60)])
+    inside = np.nansum((image.data - level)[distance <= star.radius])
+    wings = (distance > star.radius) & (distance < star.radius + 2 * beam)
+    assert np.nansum((image.data - level)[wings]) / inside < 0.06

@@ -37,7 +37,7 @@ def write_image(path, level, seed, **more):
 def mine(tiny, tmp_path_factory):
     """A copy of the repository with maps of a galaxy from three images made here."""
     folder = checkout.copy_compiled(tmp_path_factory.mktemp("maps") / "run", tiny)
-    images = {"SDSS_r": 2.0, "WISE_3.4": 3.0, "WISE_12": 6.0}
+    images = {"SDSS_r": 2.0, "WISE_3.4": 3.0, "WISE_12": 6.0, "SPIRE_500": 8.0}
     for seed, (band, level) in enumerate(images.items()):
         write_image(folder / f"{band}.fits", level, seed)
     write_image(folder / "far.fits", 1.0, 9, CRVAL2=25.0)
@@ -47,7 +47,7 @@ def mine(tiny, tmp_path_factory):
     own = {"ra": 150.0, "dec": 20.0, "distance": 10.0, "radius_arcsec": 70.0}
     config = {
         "run": "mine",
-        "scales": ["24arcsec"],
+        "scales": ["24arcsec", "36arcsec"],
         "sample": {"own": {"mine": own | {"ebv": 0.02, "ebv_err": 0.003}}},
         "survey": {
             "source": "local",
@@ -55,6 +55,7 @@ def mine(tiny, tmp_path_factory):
         },
         "stars": {"source": "by_hand"},
         "sed": {"grid": "demo"},
+        "images": {"sky_pixels": 4},
     }
     (folder / CONFIG).write_text(yaml.safe_dump(config))
     checkout.snakemake(folder, "maps", "--cores", "2", config=CONFIG)
@@ -74,7 +75,16 @@ def test_maps_of_a_galaxy(mine):
             np.testing.assert_allclose(parts, hdus["SIGMA"].data, rtol=1e-5)
             assert hdus["COVERAGE"].data.max() == 3
             assert "TRUTH" not in hdus
+            # SPIRE 500 is seen at the other scale only, and matched to.
+            known = np.isfinite(value)
+            assert np.isfinite(hdus["MATCHED"].data[known]).all()
+            assert (hdus["MATCHED_SIGMA"].data[known] > 0).all()
+            assert np.ptp(hdus["CORRECTION"].data[known]) > 0
+            assert hdus[0].header["DC_SRMTH"] == "weighted"
             assert hdus[0].header["DC_FOLD"] == "whole"
+    with fits.open(mine / "results/mine/maps/mine/36arcsec/dust_mass.fits") as hdus:
+        assert "TRUTH" in hdus
+        assert "MATCHED" not in hdus
     page = mine / "results/mine/figures/dust_maps/mine_24arcsec.png"
     assert page.stat().st_size > 20_000
 

@@ -254,6 +254,34 @@ def test_true_table_sums_the_sky(galaxy, sky, rows):
     assert 0.7 < whole["dust.mass"][0] / table["dust.mass"].sum() < 1.3
 
 
+@pytest.mark.parametrize("scale", ["6.7arcsec", "18.4arcsec"])
+def test_truth_of_any_scale_is_the_sky_through_its_psf(galaxy, sky, rows, scale):
+    """Against the sum over cells at some pixels, averaged over Hann's window of a pixel."""
+    others = [band for band in band_table() if band not in BANDS]
+    config = {"run": "x", "survey": {"source": "mock"}, "bands": {"leave_out": others}}
+    (row,) = plan(complete(config | {"scales": [scale]}), [galaxy])
+    grid, maps = true_maps(galaxy, sky, row, rows, SETTINGS)
+    psf = find_psf(row["target_psf"])
+    axis = CELL_ARCSEC * (np.arange(sky.grid.n) - sky.grid.n // 2)
+    radii = np.linspace(0, 5 * psf.fwhm, 3000)
+    profile = psf.profile(radii)
+    profile = profile / np.trapezoid(2 * np.pi * radii * profile, radii)
+    steps = np.linspace(-1, 1, 11)
+    middle = grid.n // 2
+    for north, west in ((0, 0), (2, -1), (-1, 3)):
+        values, window = [], []
+        for dy in steps:
+            for dx in steps:
+                distance = np.hypot(
+                    axis[:, None] - (north + dy) * grid.pixel, axis - (west + dx) * grid.pixel
+                )
+                shares = np.interp(distance, radii, profile, right=0) * CELL_ARCSEC**2
+                values.append(np.sum(shares * sky.maps["dust.mass"]))
+                window.append(math.cos(math.pi / 2 * min(math.hypot(dx, dy), 1)) ** 2)
+        found = maps["dust.mass"][middle + north, middle + west]
+        assert found == pytest.approx(np.average(values, weights=window), rel=0.03)
+
+
 def test_maps_file(tmp_path, galaxy, sky, rows):
     row = rows[1]
     grid, maps = true_maps(galaxy, sky, row, rows, SETTINGS)

@@ -70,7 +70,7 @@ venv: ## the environment of requirements.lock in .venv (made when missing or out
 # Runs
 
 .PHONY: demo
-demo: venv ## the workflow on simulated images, with a report: five minutes on two cores
+demo: venv ## the workflow on simulated images, with a report
 	$(SNAKEMAKE) --configfile config/demo.yaml --cores $(CORES) $(ARGS)
 	$(SNAKEMAKE) --configfile config/demo.yaml --report results/demo/report.html
 	@echo 'The report is "$(CURDIR)/results/demo/report.html": open it in a browser.'

@@ -35,5 +35,8 @@ def test_report_shows_every_figure(demo, tmp_path):
 def test_every_stage_is_closed(demo):
     table = read_table(demo / "tables/closure.csv")
     lost = (table["stage"] == "convolve") & (table["quantity"] == "flux")
-    assert lost.sum() >= 24
-    assert abs(table["bias"][lost]).max() < 0.01
+    for scale, limit in (("18arcsec", 0.01), ("3kpc", 0.02)):
+        # The PSFs of the images end where the kernels of the narrower target do.
+        at = lost & (table["scale"] == scale)
+        assert at.sum() >= 10
+        assert abs(table["bias"][at]).max() < limit, scale

@@ -23,6 +23,7 @@ try:
         configuration.check_twice(path)
     if config["survey"]["source"] == "local":
         checks.check_maps(config, GALAXIES, PLAN)
+    checks.check_synthetic(config)
 except DataError as fault:
     raise WorkflowError(f"dustcast: {fault}") from None
 
@@ -527,6 +528,12 @@ def map_model(wildcards):
 def distance_error(galaxy):
     """Return the error of a galaxy's distance in Mpc, NaN where the configuration gives none."""
     return config["sample"]["own"].get(galaxy, {}).get("distance_err", math.nan)
+
+
+def synthetic_scores():
+    """Return the lines of the metrics of synthetic observations, none if they were not made."""
+    path = Path(f"{RESULTS}/synthetic/metrics.txt")
+    return path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
 
 
 # Without an image beyond it a fit knows no mass of dust: MIPS 24 is as sharp as WISE 12.

@@ -124,3 +124,88 @@ rule maps:
         ],
     message:
         "Dust maps are in {RESULTS}/maps, their pages in {RESULTS}/figures/dust_maps"
+
+
+# A user's synthetic observations, whose dust is known.
+if config["synthetic"]["table"]:
+
+    rule synthetic_photometry:
+        input:
+            table=config["synthetic"]["table"],
+            truth=config["synthetic"]["truth"],
+        output:
+            f"{RESULTS}/synthetic/photometry.parquet",
+        log:
+            log_of("synthetic_photometry"),
+        benchmark:
+            benchmark_of("synthetic_photometry")
+        conda:
+            "../envs/sed.yaml"
+        params:
+            code=code_hash("sed"),
+            bands=BANDS,
+        message:
+            "Reading the synthetic observations"
+        script:
+            "../scripts/synthetic_photometry.py"
+
+    rule fit_synthetic:
+        input:
+            photometry=f"{RESULTS}/synthetic/photometry.parquet",
+            grid=GRID,
+            engine=ancient(f"{RESULTS}/sed/engine_compiled"),
+        output:
+            f"{RESULTS}/synthetic/short.parquet",
+        log:
+            log_of("fit_synthetic"),
+        benchmark:
+            benchmark_of("fit_synthetic")
+        conda:
+            "../envs/sed.yaml"
+        threads: 8
+        resources:
+            mem_mb=growing(2000),
+        params:
+            code=code_hash("sed"),
+            bands=configuration.fit_bands(config, "short"),
+            options={key: config["sed"][key] for key in FIT_OPTIONS},
+            marginals=[],
+        message:
+            "Fitting the SEDs of the synthetic observations"
+        script:
+            "../scripts/fit_sed.py"
+
+    rule predict_synthetic:
+        input:
+            photometry=f"{RESULTS}/synthetic/photometry.parquet",
+            short=f"{RESULTS}/synthetic/short.parquet",
+            truth=config["synthetic"]["truth"],
+            model=map_model,
+        output:
+            predictions=f"{RESULTS}/synthetic/predictions.parquet",
+            metrics=f"{RESULTS}/synthetic/metrics.csv",
+            text=f"{RESULTS}/synthetic/metrics.txt",
+        log:
+            log_of("predict_synthetic"),
+        benchmark:
+            benchmark_of("predict_synthetic")
+        conda:
+            "../envs/learning.yaml"
+        params:
+            code=code_hash("learning"),
+            n_bootstrap=config["learning"]["n_bootstrap"],
+            seed=config["learning"]["seed"],
+        message:
+            "Predicting the dust of the synthetic observations"
+        script:
+            "../scripts/predict_synthetic.py"
+
+    rule synthetic:
+        input:
+            rules.predict_synthetic.output,
+        message:
+            f"Predictions and metrics are in {RESULTS}/synthetic"
+
+    onsuccess:
+        for line in synthetic_scores():
+            print(line, file=sys.stderr)

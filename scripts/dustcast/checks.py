@@ -48,6 +48,20 @@ def check_model(config):
             )
 
 
+def check_synthetic(config):
+    """Raise `DataError` if the tables of synthetic observations are not both there."""
+    tables = config["synthetic"]
+    if not any(tables.values()):
+        return
+    for key, path in tables.items():
+        if not path or not Path(path).is_file():
+            raise DataError(
+                f"synthetic.{key}: {path or 'no table'} is no file: name the "
+                + ("input table of CIGALE" if key == "table" else "CSV table of what is known")
+            )
+    check_model(config)
+
+
 def check_maps(config, galaxies, plan):
     """Raise `DataError` if the images of one's own galaxies do not make maps.
 

@@ -67,7 +67,8 @@ def complete(config):
 def _check_survey(config):
     """Raise `DataError` if the images of a run are not named as its source asks for."""
     local = config["survey"]["source"] == "local"
-    if local and not config["survey"]["images"]:
+    # Synthetic observations need no galaxies.
+    if local and not config["survey"]["images"] and not config["synthetic"]["table"]:
         raise DataError(
             "survey.source is local, but survey.images names no file: give the path of each "
             "image by galaxy and band"

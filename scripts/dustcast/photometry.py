@@ -116,3 +116,82 @@ def global_photometry(fluxes, galaxies, bands, *, input_bands):
     table.units = UNITS | {name: "mJy" for name in columns}
     table.meta = {"exclusions": exclusions}
     return table
+
+
+def synthetic_photometry(fluxes, objects, bands):
+    """Return the photometry of synthetic observations, one object a row.
+
+    Parameters
+    ----------
+    fluxes : Table
+        id, redshift, distance in Mpc (optional), and `<band>`, `<band>_err` in mJy, as
+        `sed.cigale.read_input` returns them.
+    objects : dict of str to dict of str to str
+        Fields of each object by id: area_arcsec2; distance in Mpc where `fluxes` has none; and, if
+        not the defaults, galaxy (the id), scale (``global``), pixel_scale_pc (unknown).
+    bands : list of str
+        Bands of the run.
+
+    Returns
+    -------
+    Table
+        `KEY_COLUMNS`, then the bands.
+
+    Raises
+    ------
+    DataError
+        If an object is in one of the two only, or its area or distance is not a positive number.
+    """
+    import numpy as np
+
+    ids = [str(name) for name in fluxes["id"]]
+    for name in ids:
+        if name not in objects:
+            raise DataError(f"{name} has fluxes, but no row in the table synthetic.truth: add it")
+    for name in objects:
+        if name not in set(ids):
+            raise DataError(f"{name} is in the table synthetic.truth, but has no fluxes: remove it")
+
+    def number(name, key):
+        text = objects[name].get(key) or "nan"
+        try:
+            return float(text)
+        except ValueError:
+            raise DataError(f"synthetic.truth: {name}: {key} is {text!r}: give a number") from None
+
+    def positive(key, values, what):
+        if not np.all(values > 0):
+            name = ids[int(np.argmin(values > 0))]
+            given = objects[name].get(key) or "missing"
+            raise DataError(f"synthetic.truth: {name}: {key} is {given}: give {what}")
+        return values
+
+    area = np.array([number(name, "area_arcsec2") for name in ids])
+    area = positive("area_arcsec2", area, "the area in which the fluxes were measured")
+    distance = np.asarray(fluxes.get("distance", np.full(len(ids), np.nan)), float)
+    own = np.array([number(name, "distance") for name in ids])
+    distance = np.where(np.isfinite(distance), distance, own)
+    distance = positive("distance", distance, "it in Mpc, here or in the table of fluxes")
+    unknown = np.full(len(ids), np.nan)
+    keys = {
+        "id": np.array(ids, dtype=object),
+        "galaxy": np.array([objects[name].get("galaxy") or name for name in ids], dtype=object),
+        "scale": np.array([objects[name].get("scale") or GLOBAL for name in ids], dtype=object),
+        "x": np.full(len(ids), -1, dtype=np.int32),
+        "y": np.full(len(ids), -1, dtype=np.int32),
+        "ra": unknown,
+        "dec": unknown,
+        "redshift": np.asarray(fluxes["redshift"], float),
+        "distance": distance,
+        "pixel_scale_pc": np.array([number(name, "pixel_scale_pc") for name in ids]),
+        "r_r25": unknown,
+        "area_arcsec2": area,
+    }
+    columns = {}
+    for band in bands:
+        for name in (band, f"{band}_err"):
+            columns[name] = np.asarray(fluxes.get(name, unknown), float)
+    table = Table(keys | columns)
+    table.units = UNITS | {name: "mJy" for name in columns}
+    table.meta = {"exclusions": []}
+    return table

@@ -10,6 +10,10 @@ PROFILES = {name: house.REPOSITORY / "profiles" / name for name in ("default", "
 SHARED = ("rerun-incomplete", "scheduler", "keep-going")
 
 
+# Functions of rules/common.smk whose requests grow with the attempt.
+GROWING = ("growing(", "fit_minutes", "clean_memory", "star_memory")
+
+
 def load(name):
     return yaml.safe_load((PROFILES[name] / "config.yaml").read_text())
 
@@ -49,7 +53,7 @@ def test_requests_of_rules_grow_with_the_attempt():
         for amount in re.findall(
             r"(?:mem_mb|runtime)\s*=\s*([^,]+)", rule.directives.get("resources", "")
         ):
-            assert amount.startswith(("growing(", "fit_minutes", "clean_memory")), rule.name
+            assert amount.startswith(GROWING), rule.name
 
 
 @pytest.mark.parametrize("name", PROFILES)

@@ -209,6 +209,28 @@ def stack_tables(tables):
     return Table(columns, units=tables[0].units, meta=tables[0].meta)
 
 
+def table_of(rows, names, text=()):
+    """Return rows as a table.
+
+    Parameters
+    ----------
+    rows : list of dict
+        Each with a value for every name.
+    names : iterable of str
+        The columns, in their order.
+    text : collection of str
+        Those that hold text, also where there are no rows.
+    """
+    import numpy as np
+
+    return Table(
+        {
+            name: np.array([row[name] for row in rows], dtype=object if name in text else None)
+            for name in names
+        }
+    )
+
+
 def read_table(path, required=()):
     """Read a parquet or CSV table.
 

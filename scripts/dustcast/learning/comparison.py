@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from dustcast.learning.metrics import METRICS, paired_difference
-from dustcast.tables import DataError, Table
+from dustcast.tables import DataError, table_of
 
 _TEXT = ("experiment", "regressor", "target", "scale", "reason")
 _COLUMNS = (
@@ -64,12 +64,7 @@ def compare(experiments, fiducial, regressor, *, n_bootstrap=1000, seed=123):
                     f"{metric}_err": error,
                     f"{metric}_significance": difference / error if error > 0 else np.nan,
                 }
-    return Table(
-        {
-            name: np.array([row[name] for row in rows], dtype=object if name in _TEXT else None)
-            for name in _COLUMNS
-        }
-    )
+    return table_of(rows, _COLUMNS, text=_TEXT)
 
 
 def _part(predictions, regressor, target, scale):

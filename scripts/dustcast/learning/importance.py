@@ -6,8 +6,8 @@ import numpy as np
 
 from dustcast.learning.experiments import feature_matrix, rows_of_fold
 from dustcast.learning.features import sample_weights
-from dustcast.learning.metrics import MIN_GALAXIES
-from dustcast.tables import Table
+from dustcast.learning.metrics import MIN_GALAXIES, galaxy_draws
+from dustcast.tables import table_of
 
 N_REPEATS = 5
 N_VALUES = 15
@@ -16,6 +16,7 @@ MAX_ROWS = 4000
 """Samples of a fold that are predicted again, drawn so that galaxies stay about equal."""
 
 _IMPORTANCE = ("kind", "feature", "rmse", "increase", "increase_err", "n_galaxies")
+_TEXT = ("target", "kind", "feature")
 _DEPENDENCE = ("feature", "rank", "value", "effect", "effect_err")
 
 
@@ -95,13 +96,11 @@ def permutation_importance(
         row["increase"] = np.sqrt(after.sum() / weight.sum()) - row["rmse"]
         row["increase_err"] = np.nan
         if len(sums) >= MIN_GALAXIES:
-            rng = np.random.default_rng(seed)
-            counts = rng.multinomial(len(sums), np.full(len(sums), 1 / len(sums)), n_bootstrap)
-            drawn = counts @ sums
+            drawn = galaxy_draws(len(sums), n_bootstrap, seed) @ sums
             change = np.sqrt(drawn[:, 2] / drawn[:, 0]) - np.sqrt(drawn[:, 1] / drawn[:, 0])
             row["increase_err"] = change.std(ddof=1)
         out.append(row)
-    return _table(out, ("target", *_IMPORTANCE))
+    return table_of(out, ("target", *_IMPORTANCE), _TEXT)
 
 
 def partial_dependence(
@@ -132,6 +131,10 @@ def partial_dependence(
         order = np.argsort(-np.asarray(own["increase"], float), kind="stable")
         chosen[target] = [str(own["feature"][k]) for k in order[:n_shown]]
     weight = sample_weights(features["galaxy"]) if features.n_rows else np.empty(0)
+    values_of = {
+        name: _percentiles(np.asarray(features[name], float), weight)
+        for name in dict.fromkeys(name for names in chosen.values() for name in names)
+    }
     curves = {}
     for fold, model in models:
         rng = np.random.default_rng([seed, fold])
@@ -141,7 +144,7 @@ def partial_dependence(
         inputs = feature_matrix(rows, model.feature_names)
         row_weight = sample_weights(rows["galaxy"])
         for name in chosen.get(model.target, ()):
-            values = _percentiles(np.asarray(features[name], float), weight)
+            values = values_of[name]
             column = model.feature_names.index(name)
             curve = np.empty(len(values))
             for k, value in enumerate(values):
@@ -154,11 +157,10 @@ def partial_dependence(
         for rank, name in enumerate(names):
             found = np.array(curves[target, name])
             error = found.std(axis=0, ddof=1) if len(found) > 1 else np.full(found.shape[1], np.nan)
-            values = _percentiles(np.asarray(features[name], float), weight)
-            for value, effect, effect_err in zip(values, found.mean(axis=0), error):
+            for value, effect, effect_err in zip(values_of[name], found.mean(axis=0), error):
                 row = {"target": target, "feature": name, "rank": rank, "value": value}
                 out.append(row | {"effect": effect, "effect_err": effect_err})
-    return _table(out, ("target", *_DEPENDENCE))
+    return table_of(out, ("target", *_DEPENDENCE), _TEXT)
 
 
 def _drawn(rows, max_rows, rng):
@@ -223,13 +225,3 @@ def _percentiles(values, weight):
     order = np.argsort(values, kind="stable")
     share = (np.cumsum(weight[order]) - 0.5 * weight[order]) / weight.sum()
     return np.unique(np.interp(np.linspace(0.02, 0.98, N_VALUES), share, values[order]))
-
-
-def _table(rows, names):
-    text = ("target", "kind", "feature")
-    return Table(
-        {
-            name: np.array([row[name] for row in rows], dtype=object if name in text else None)
-            for name in names
-        }
-    )

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from dustcast.learning.features import sample_weights
-from dustcast.tables import DataError, Table, stack_tables
+from dustcast.tables import DataError, Table, stack_tables, table_of
 
 METRICS = ("rmse", "r2", "me", "chi2")
 
@@ -62,7 +62,7 @@ def bootstrap_metrics(truth, prediction, sigma, weight, galaxy, *, n_bootstrap=1
     if len(per_galaxy) >= MIN_GALAXIES:
         # A metric depends on the samples through sums only, so that a resample is one product of
         # how often each galaxy was drawn with the sums of the galaxies.
-        resampled = _from_sums((_draws(len(per_galaxy), n_bootstrap, seed) @ per_galaxy).T)
+        resampled = _from_sums((galaxy_draws(len(per_galaxy), n_bootstrap, seed) @ per_galaxy).T)
         spread = {name: np.std(resampled[name], ddof=1) for name in METRICS}
     result = {}
     for name in METRICS:
@@ -202,7 +202,7 @@ def paired_difference(first, second, *, n_bootstrap=1000, seed=123):
     n_galaxies = len(sums[0])
     spread = dict.fromkeys(METRICS, np.nan)
     if n_galaxies >= MIN_GALAXIES:
-        draws = _draws(n_galaxies, n_bootstrap, seed)
+        draws = galaxy_draws(n_galaxies, n_bootstrap, seed)
         one, two = (_from_sums((draws @ s).T) for s in sums)
         spread = {name: np.std(one[name] - two[name], ddof=1) for name in METRICS}
     result = {"n_galaxies": n_galaxies, "n_samples": first.n_rows}
@@ -245,8 +245,13 @@ def _from_sums(sums):
         }
 
 
-def _draws(n_galaxies, n_bootstrap, seed):
-    """Return how often each galaxy is drawn in each resample, shape (n_bootstrap, n_galaxies)."""
+def galaxy_draws(n_galaxies, n_bootstrap, seed):
+    """Return how often each galaxy is drawn in each resample.
+
+    Returns
+    -------
+    ndarray of int, shape (n_bootstrap, n_galaxies)
+    """
     share = np.full(n_galaxies, 1 / n_galaxies)
     return np.random.default_rng(seed).multinomial(n_galaxies, share, size=n_bootstrap)
 
@@ -266,10 +271,4 @@ def _parts(predictions):
 
 
 def _table(rows, names):
-    text = ("experiment", "regressor", "target", "scale", "galaxy")
-    return Table(
-        {
-            name: np.array([row[name] for row in rows], dtype=object if name in text else None)
-            for name in names
-        }
-    )
+    return table_of(rows, names, text=("experiment", "regressor", "target", "scale", "galaxy"))

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from dustcast.learning.features import sample_weights
+from dustcast.learning.metrics import galaxy_draws
 from dustcast.learning.selections import galaxy_averages
 from dustcast.sample import GLOBAL
 from dustcast.tables import DataError, Table
@@ -379,7 +380,7 @@ def _galaxy_means(table, values):
 
 def _draws(run, n):
     """Return how often each of n galaxies is drawn in each resample."""
-    return np.random.default_rng(run.seed).multinomial(n, np.full(n, 1 / n), size=run.n_bootstrap)
+    return galaxy_draws(n, run.n_bootstrap, run.seed)
 
 
 def _spread(values):

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from dustcast.tables import DataError, Table, stack_tables
+from dustcast.tables import DataError, stack_tables, table_of
 from dustcast.units import DUST_TEMPERATURE_EXPONENT, DUST_TEMPERATURE_UMIN_1_K
 
 COLUMNS = ("stage", "quantity", "scale", "band", "n", "bias", "scatter", "within", "between")
@@ -153,13 +153,7 @@ def stage_rows(tables):
 
 def closure_table(rows):
     """Return rows as a table with `COLUMNS`."""
-    text = ("stage", "quantity", "scale", "band")
-    return Table(
-        {
-            name: np.array([row[name] for row in rows], dtype=object if name in text else None)
-            for name in COLUMNS
-        }
-    )
+    return table_of(rows, COLUMNS, text=("stage", "quantity", "scale", "band"))
 
 
 def _row(stage, quantity, scale, band, residual, table, keep):

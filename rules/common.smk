@@ -330,8 +330,15 @@ def fitted_bands(wildcards):
     return [band for band in bands if band in allowed]
 
 
+N_SYNTHETIC = (
+    len(read_csv(config["synthetic"]["truth"])) if config["synthetic"]["table"] else 0
+)
+
+
 def n_spectra(wildcards):
     """Return how many spectra the photometry of a sample holds, at most."""
+    if wildcards.sample == "synthetic":
+        return N_SYNTHETIC
     row = PIXELS.get(wildcards.sample)
     return row["n_pixel_expected"] if row else len(GALAXIES)
 
@@ -443,11 +450,7 @@ def told_input(wildcards):
     return {
         "features": feature_file(FIGURE_EXPERIMENT, TOLD["scale"]),
         "folds": f"{RESULTS}/folds.csv",
-        "models": expand(
-            f"{RESULTS}/models/{FIGURE_EXPERIMENT}/{FIGURE_REGRESSOR}/{{target}}/fold{{fold}}",
-            target=TARGETS,
-            fold=FOLDS,
-        ),
+        "models": model_folders(FIGURE_EXPERIMENT, FIGURE_REGRESSOR),
     }
 
 
@@ -608,8 +611,8 @@ wildcard_constraints:
     galaxy=sample.GALAXY_PATTERN,
     band="|".join(map(re.escape, IMAGE_BANDS)),
     scale=sample.SCALE_PATTERN,
-    # `dropout` is `global` once more with bands removed.
-    sample=f"dropout|(?:{sample.GALAXY_PATTERN}/)?(?:{sample.SCALE_PATTERN})",
+    # `dropout` is `global` once more with bands removed, `synthetic` a user's own table.
+    sample=f"dropout|synthetic|(?:{sample.GALAXY_PATTERN}/)?(?:{sample.SCALE_PATTERN})",
     fit="|".join(map(re.escape, FITS)),
     experiment="|".join(map(re.escape, EXPERIMENTS)),
     target="|".join(TARGETS),

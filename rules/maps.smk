@@ -126,7 +126,7 @@ rule maps:
         "Dust maps are in {RESULTS}/maps, their pages in {RESULTS}/figures/dust_maps"
 
 
-# A user's synthetic observations, whose dust is known.
+# A user's synthetic observations, whose dust is known: fitted as the sample `synthetic`.
 if config["synthetic"]["table"]:
 
     rule synthetic_photometry:
@@ -134,7 +134,7 @@ if config["synthetic"]["table"]:
             table=config["synthetic"]["table"],
             truth=config["synthetic"]["truth"],
         output:
-            f"{RESULTS}/synthetic/photometry.parquet",
+            f"{RESULTS}/photometry/synthetic.parquet",
         log:
             log_of("synthetic_photometry"),
         benchmark:
@@ -149,36 +149,10 @@ if config["synthetic"]["table"]:
         script:
             "../scripts/synthetic_photometry.py"
 
-    rule fit_synthetic:
-        input:
-            photometry=f"{RESULTS}/synthetic/photometry.parquet",
-            grid=GRID,
-            engine=ancient(f"{RESULTS}/sed/engine_compiled"),
-        output:
-            f"{RESULTS}/synthetic/short.parquet",
-        log:
-            log_of("fit_synthetic"),
-        benchmark:
-            benchmark_of("fit_synthetic")
-        conda:
-            "../envs/sed.yaml"
-        threads: 8
-        resources:
-            mem_mb=growing(2000),
-        params:
-            code=code_hash("sed"),
-            bands=configuration.fit_bands(config, "short"),
-            options={key: config["sed"][key] for key in FIT_OPTIONS},
-            marginals=[],
-        message:
-            "Fitting the SEDs of the synthetic observations"
-        script:
-            "../scripts/fit_sed.py"
-
     rule predict_synthetic:
         input:
-            photometry=f"{RESULTS}/synthetic/photometry.parquet",
-            short=f"{RESULTS}/synthetic/short.parquet",
+            photometry=f"{RESULTS}/photometry/synthetic.parquet",
+            short=f"{RESULTS}/sed/synthetic/short.parquet",
             truth=config["synthetic"]["truth"],
             model=map_model,
         output:

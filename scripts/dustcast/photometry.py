@@ -5,7 +5,7 @@ numpy is imported where a function needs it: Snakemake's driver reads this folde
 
 from __future__ import annotations
 
-from dustcast.sample import GLOBAL
+from dustcast.sample import GLOBAL, number
 from dustcast.tables import DataError, Table
 
 KEY_COLUMNS = (
@@ -152,12 +152,9 @@ def synthetic_photometry(fluxes, objects, bands):
         if name not in set(ids):
             raise DataError(f"{name} is in the table synthetic.truth, but has no fluxes: remove it")
 
-    def number(name, key):
-        text = objects[name].get(key) or "nan"
-        try:
-            return float(text)
-        except ValueError:
-            raise DataError(f"synthetic.truth: {name}: {key} is {text!r}: give a number") from None
+    def field(name, key):
+        text = objects[name].get(key)
+        return number(text, f"synthetic.truth: {name}: {key}") if text else np.nan
 
     def positive(key, values, what):
         if not np.all(values > 0):
@@ -166,10 +163,10 @@ def synthetic_photometry(fluxes, objects, bands):
             raise DataError(f"synthetic.truth: {name}: {key} is {given}: give {what}")
         return values
 
-    area = np.array([number(name, "area_arcsec2") for name in ids])
+    area = np.array([field(name, "area_arcsec2") for name in ids])
     area = positive("area_arcsec2", area, "the area in which the fluxes were measured")
     distance = np.asarray(fluxes.get("distance", np.full(len(ids), np.nan)), float)
-    own = np.array([number(name, "distance") for name in ids])
+    own = np.array([field(name, "distance") for name in ids])
     distance = np.where(np.isfinite(distance), distance, own)
     distance = positive("distance", distance, "it in Mpc, here or in the table of fluxes")
     unknown = np.full(len(ids), np.nan)
@@ -183,7 +180,7 @@ def synthetic_photometry(fluxes, objects, bands):
         "dec": unknown,
         "redshift": np.asarray(fluxes["redshift"], float),
         "distance": distance,
-        "pixel_scale_pc": np.array([number(name, "pixel_scale_pc") for name in ids]),
+        "pixel_scale_pc": np.array([field(name, "pixel_scale_pc") for name in ids]),
         "r_r25": unknown,
         "area_arcsec2": area,
     }

@@ -326,7 +326,7 @@ def rows_by_hand(path):
                 values[column] = text
             elif text:
                 least = 0 if column in ABOVE_ZERO else None
-                values[column] = _number(text, f"{path}: {name}: {column}", above=least)
+                values[column] = number(text, f"{path}: {name}: {column}", above=least)
         if not values["source"]:
             raise DataError(f"{path}: {name} has no source: say where its numbers come from")
         found[name] = values
@@ -442,12 +442,12 @@ def select(wanted, photometry, official):
     fitted = {
         row["id"]
         for row in read_csv(official, required=("id", mass))
-        if row[mass] not in EMPTY and _number(row[mass], f"{official}: {mass} of {row['id']}") > 0
+        if row[mass] not in EMPTY and number(row[mass], f"{official}: {mass} of {row['id']}") > 0
     }
     selected = set()
     for row in read_csv(photometry, required=("name", *columns)):
         flux = {
-            band: _number(row[band], f"{photometry}: {band} of {row['name']}")
+            band: number(row[band], f"{photometry}: {band} of {row['name']}")
             for band in bands
             if row[band] not in EMPTY and not SERIOUS_FLAGS & set(row[f"{band}_flag"])
         }
@@ -474,7 +474,7 @@ def with_reddening(galaxy, path):
     rows = read_csv(path, required=("ebv", "ebv_err"))
     if len(rows) != 1:
         raise DataError(f"{path} has {len(rows)} rows, where one is needed: fetch it anew")
-    values = {key: _number(rows[0][key], f"{path}: {key}") for key in ("ebv", "ebv_err")}
+    values = {key: number(rows[0][key], f"{path}: {key}") for key in ("ebv", "ebv_err")}
     return replace(galaxy, **values)
 
 
@@ -510,23 +510,23 @@ def dustpedia_galaxies(hyperleda, apertures):
             raise DataError(f"{hyperleda} has {name} twice: remove one row")
         shape = shapes.get(name)
         where = f"{hyperleda}: {name}"
-        d25_arcsec = 60 * _number(row["d25"], f"{where}: d25", above=0)
+        d25_arcsec = 60 * number(row["d25"], f"{where}: d25", above=0)
         galaxies[name] = Galaxy(
             galaxy=name,
             # The table gives the right ascension in degrees, whatever HyperLEDA's own al2000 does.
-            ra=_number(row["ra2000"], f"{where}: ra2000"),
-            dec=_number(row["de2000"], f"{where}: de2000"),
-            distance=_number(row["dist_best"], f"{where}: dist_best", above=0),
+            ra=number(row["ra2000"], f"{where}: ra2000"),
+            dec=number(row["de2000"], f"{where}: de2000"),
+            distance=number(row["dist_best"], f"{where}: dist_best", above=0),
             redshift=0.0,
             d25_arcsec=d25_arcsec,
             axis_ratio=1
-            / _number(shape["axial_ratio"], f"{apertures}: {name}: axial_ratio", above=0)
+            / number(shape["axial_ratio"], f"{apertures}: {name}: axial_ratio", above=0)
             if shape
             else 1.0,
-            pa=(_number(shape["pos_angle"], f"{apertures}: {name}: pos_angle") + 90) % 180
+            pa=(number(shape["pos_angle"], f"{apertures}: {name}: pos_angle") + 90) % 180
             if shape
             else 0.0,
-            hubble_stage=_number(row["t"], f"{where}: t") if row["t"] else math.nan,
+            hubble_stage=number(row["t"], f"{where}: t") if row["t"] else math.nan,
             source="DustPedia",
         )
     return list(galaxies.values())
@@ -688,8 +688,23 @@ def _shape(galaxy):
     )
 
 
-def _number(text, what, above=None):
-    """Return a table's field as a number."""
+def number(text, what, above=None):
+    """Return a table's field as a number.
+
+    Parameters
+    ----------
+    text : str
+        The field.
+    what : str
+        Its name for a message: the table, the row, the column.
+    above : float, optional
+        What it must be above.
+
+    Raises
+    ------
+    DataError
+        If it is no number, or not such a one.
+    """
     try:
         value = float(text)
     except ValueError:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from dustcast.learning.features import TARGETS, sample_weights
+from dustcast.sample import number
 from dustcast.tables import DataError, Table, stack_tables
 
 
@@ -33,7 +34,7 @@ def with_truth(predictions, objects, regressor):
     """
     parts = []
     for target in TARGETS:
-        truth = np.array([_number(objects, str(name), target) for name in predictions["id"]])
+        truth = np.array([_known(objects, str(name), target) for name in predictions["id"]])
         rows = predictions.rows(np.isfinite(truth))
         count = rows.n_rows
         parts.append(
@@ -60,12 +61,9 @@ def with_truth(predictions, objects, regressor):
     return table
 
 
-def _number(objects, name, target):
-    text = objects[name].get(target) or "nan"
-    try:
-        return float(text)
-    except ValueError:
-        raise DataError(f"synthetic.truth: {name}: {target} is {text!r}: give a number") from None
+def _known(objects, name, target):
+    text = objects[name].get(target)
+    return number(text, f"synthetic.truth: {name}: {target}") if text else np.nan
 
 
 def as_text(metrics):

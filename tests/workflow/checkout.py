@@ -9,6 +9,7 @@ from pathlib import Path
 
 import house
 import numpy as np
+from astropy.io import fits
 
 from dustcast.tables import read_table
 
@@ -67,6 +68,38 @@ def differences(folder, other, run="tiny"):
     """Return the tables of a run that two folders do not share, byte by byte."""
     one, two = table_bytes(folder, run), table_bytes(other, run)
     return sorted(name for name in one.keys() | two.keys() if one.get(name) != two.get(name))
+
+
+def assert_same_tables(one, two):
+    """Compare the tables of two folders of results: columns and values, CSV files byte by byte."""
+    names = sorted(path.relative_to(one) for path in one.rglob("*.parquet"))
+    assert len(names) > 8
+    for name in names:
+        first, second = (read_table(folder / name) for folder in (one, two))
+        assert list(first) == list(second)
+        for column in first:
+            np.testing.assert_array_equal(
+                first[column], second[column], err_msg=f"{name}: {column}"
+            )
+    for path in one.rglob("*.csv"):
+        assert path.read_bytes() == (two / path.relative_to(one)).read_bytes()
+
+
+def sky_header(size, pixel):
+    """Return the header of a square image around ra 150, dec 20; `pixel` in arcsec."""
+    return fits.Header(
+        {
+            "CTYPE1": "RA---TAN",
+            "CTYPE2": "DEC--TAN",
+            "CRVAL1": 150.0,
+            "CRVAL2": 20.0,
+            "CRPIX1": (size + 1) / 2,
+            "CRPIX2": (size + 1) / 2,
+            "CDELT1": -pixel / 3600,
+            "CDELT2": pixel / 3600,
+            "BUNIT": "MJy/sr",
+        }
+    )
 
 
 def command(*arguments, config):

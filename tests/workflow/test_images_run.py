@@ -23,21 +23,6 @@ CONFIG = "own.yaml"
 SIZE = 150
 
 
-def header():
-    cards = {
-        "CTYPE1": "RA---TAN",
-        "CTYPE2": "DEC--TAN",
-        "CRVAL1": 150.0,
-        "CRVAL2": 20.0,
-        "CRPIX1": (SIZE + 1) / 2,
-        "CRPIX2": (SIZE + 1) / 2,
-        "CDELT1": -3 / 3600,
-        "CDELT2": 3 / 3600,
-        "BUNIT": "MJy/sr",
-    }
-    return fits.Header(cards)
-
-
 @pytest.fixture(scope="module")
 def own(tmp_path_factory):
     """A copy of the repository with clean images of a galaxy of one's own, and the page of it."""
@@ -47,7 +32,7 @@ def own(tmp_path_factory):
     disc = 20 * np.exp(-np.hypot(x, y) / 5)
     for name in ("r", "w"):
         data = 5 + disc + rng.normal(0, 0.2, disc.shape)
-        fits.PrimaryHDU(data, header()).writeto(folder / f"{name}.fits")
+        fits.PrimaryHDU(data, checkout.sky_header(SIZE, 3)).writeto(folder / f"{name}.fits")
     broken = folder / "broken.fits"
     broken.write_bytes((folder / "r.fits").read_bytes()[:5000])
     row = "mine,150,20,10,0,60,1,0,,made here,,"

@@ -16,21 +16,12 @@ PRODUCTS = ("sLd", "sMd", "Td", "dust_mass", "dust_luminosity")
 
 
 def write_image(path, level, seed, **more):
-    cards = {
-        "CTYPE1": "RA---TAN",
-        "CTYPE2": "DEC--TAN",
-        "CRVAL1": 150.0,
-        "CRVAL2": 20.0,
-        "CRPIX1": (SIZE + 1) / 2,
-        "CRPIX2": (SIZE + 1) / 2,
-        "CDELT1": -PIXEL / 3600,
-        "CDELT2": PIXEL / 3600,
-        "BUNIT": "MJy/sr",
-    }
+    header = checkout.sky_header(SIZE, PIXEL)
+    header.update(more)
     y, x = np.mgrid[:SIZE, :SIZE] - (SIZE - 1) / 2
     disc = np.exp(-np.hypot(x, y) / 6)
     noise = np.random.default_rng(seed).normal(0, 0.003, disc.shape)
-    fits.PrimaryHDU(level * (disc + noise), fits.Header(cards | more)).writeto(path)
+    fits.PrimaryHDU(level * (disc + noise), header).writeto(path)
 
 
 @pytest.fixture(scope="module")

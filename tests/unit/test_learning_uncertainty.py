@@ -72,6 +72,35 @@ def test_same_seed_same_sigma_and_file(tmp_path):
         np.testing.assert_array_equal(model.predict(inputs), models[0].predict(inputs))
 
 
+@pytest.mark.parametrize("validation", ["holdout", "cross"])
+def test_each_pixel_scale_has_its_own_factor(tmp_path, validation):
+    """Two scales that no input tells apart: the scatter of each follows from its own residuals."""
+    draw = np.random.default_rng(8)
+    n = 4000
+    scale = np.where(np.arange(n) % 4 == 0, "400pc", "18arcsec")
+    sigma = np.where(scale == "400pc", 0.6, 0.3)
+    residual = sigma * draw.normal(size=n)
+    settings = {"validation": validation, "scale_prior": 10.0}
+    columns = (np.zeros((n, 2)), residual, np.ones(n), np.arange(n), settings)
+    model = un.fit_sigma(*columns, pixel_scale=scale)
+    predicted = model.predict(np.zeros((n, 2)), scale)
+    np.testing.assert_allclose(predicted, sigma, rtol=0.08)
+    model.save(tmp_path / "sigma.ubj")
+    loaded = un.SigmaModel.load(tmp_path / "sigma.ubj")
+    np.testing.assert_array_equal(loaded.predict(np.zeros((n, 2)), scale), predicted)
+    # A scale that it never saw, or none, has the sigma of all together.
+    together = np.sqrt(np.mean(residual**2))
+    np.testing.assert_allclose(loaded.predict(np.zeros((1, 2)), ["1kpc"]), together, rtol=0.03)
+    np.testing.assert_allclose(loaded.predict(np.zeros((1, 2))), together, rtol=0.03)
+    # As many galaxies as the prior: half of the way, in chi2, from that of all to its own.
+    halfway = un.fit_sigma(*columns[:4], settings | {"scale_prior": 1000.0}, pixel_scale=scale)
+    if validation == "cross":
+        own = np.mean(residual[scale == "400pc"] ** 2)
+        expected = np.sqrt((own + together**2) / 2)
+        value = halfway.predict(np.zeros((1, 2)), ["400pc"])
+        np.testing.assert_allclose(value, expected, rtol=0.03)
+
+
 def test_residuals_of_zero():
     model = un.fit_sigma(np.zeros((40, 2)), np.zeros(40), np.ones(40), np.arange(40))
     assert np.isfinite(model.predict(np.zeros((3, 2)))).all()

@@ -272,7 +272,8 @@ class FoldModel:
         if features.n_rows == 0:
             return np.empty(0), np.empty(0)
         inputs = feature_matrix(features, self.feature_names)
-        return np.asarray(self.mean.predict(inputs), float), self.sigma.predict(inputs)
+        sigma = self.sigma.predict(inputs, features.get("scale"))
+        return np.asarray(self.mean.predict(inputs), float), sigma
 
     def save(self, folder):
         """Write model.skops or model.ubj, sigma.ubj and settings.json into `folder`."""
@@ -357,7 +358,9 @@ def train_fold(features, feature_names, target, train_galaxies, regressor, setti
     unseen = out_of_fold(mean, inputs, truth, weight, galaxy, n_inner=chosen["n_inner"], seed=seed)
     # Errors are judged scale by scale: one with few samples of a galaxy has the same say in sigma.
     weight = sample_weights(galaxy, train["scale"])
-    sigma = fit_sigma(inputs, unseen - truth, weight, galaxy, chosen["sigma"], seed)
+    sigma = fit_sigma(
+        inputs, unseen - truth, weight, galaxy, chosen["sigma"], seed, pixel_scale=train["scale"]
+    )
     return FoldModel(target, list(feature_names), regressor, chosen, seed, mean, sigma)
 
 

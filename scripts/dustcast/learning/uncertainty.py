@@ -28,6 +28,7 @@ DEFAULTS = {
     "validation": "cross",
     "validation_fraction": 0.2,
     "min_galaxies_holdout": 100,
+    "scale_prior": 100.0,
 }
 """Settings of the sigma model; see `fit_sigma`."""
 
@@ -81,23 +82,44 @@ class SigmaModel:
         Unit of the residuals in training: their weighted root mean square.
     factor : float
         Correction from galaxies that the booster did not train on: sqrt(chi2).
+    factors : dict of str to float, optional
+        The same by pixel scale, for a model of several; other scales have `factor`.
     """
 
-    def __init__(self, booster, scale, factor):
+    def __init__(self, booster, scale, factor, factors=None):
         self.booster = booster
         self.scale = float(scale)
         self.factor = float(factor)
+        self.factors = dict(factors or {})
 
-    def predict(self, inputs):
-        """Return sigma, in the unit of the residuals, for features (n_samples, n_features)."""
+    def predict(self, inputs, pixel_scale=None):
+        """Return sigma in the unit of the residuals.
+
+        Parameters
+        ----------
+        inputs : numpy.ndarray, shape (n_samples, n_features)
+            Features.
+        pixel_scale : array_like of str, shape (n_samples,), optional
+            Name of the pixel scale of each sample; without it all have `factor`.
+
+        Returns
+        -------
+        numpy.ndarray, shape (n_samples,)
+        """
         import xgboost
 
         log_variance = self.booster.predict(xgboost.DMatrix(inputs, nthread=1), output_margin=True)
-        return self.scale * self.factor * np.exp(0.5 * log_variance.astype(float))
+        factor = self.factor
+        if self.factors and pixel_scale is not None:
+            factor = np.array([self.factors.get(str(name), self.factor) for name in pixel_scale])
+        return self.scale * factor * np.exp(0.5 * log_variance.astype(float))
 
     def save(self, path):
-        """Write the model in xgboost's own format (the two numbers are attributes in it)."""
-        self.booster.set_attr(scale=repr(self.scale), factor=repr(self.factor))
+        """Write the model in xgboost's own format (scale and factors are attributes in it)."""
+        attributes = {"scale": self.scale, "factor": self.factor}
+        if self.factors:
+            attributes["factors"] = self.factors
+        self.booster.set_attr(**{name: json.dumps(value) for name, value in attributes.items()})
         with atomic(path) as temporary:
             self.booster.save_model(temporary)
 
@@ -118,13 +140,14 @@ class SigmaModel:
         try:
             booster = xgboost.Booster({"nthread": 1}, model_file=path)
             scale, factor = (json.loads(booster.attr(name)) for name in ("scale", "factor"))
+            factors = json.loads(booster.attr("factors") or "{}")
         except (xgboost.core.XGBoostError, TypeError, ValueError) as fault:
             reason = str(fault).strip().splitlines()[-1]
             raise DataError(f"{path} is no uncertainty model ({reason}): train it again") from None
-        return cls(booster, scale, factor)
+        return cls(booster, scale, factor, factors)
 
 
-def fit_sigma(inputs, residual, weight, galaxy, settings=None, seed=0):
+def fit_sigma(inputs, residual, weight, galaxy, settings=None, seed=0, pixel_scale=None):
     """Learn sigma from residuals.
 
     Parameters
@@ -145,9 +168,14 @@ def fit_sigma(inputs, residual, weight, galaxy, settings=None, seed=0):
         takes chi2 from them (as the paper does, which costs training galaxies and leaves the
         factor uncertain: chi2 of 714 held-out galaxies scattered by 0.08 about 1 with it and by
         0.03 with "cross"). With fewer than ``min_galaxies_holdout`` galaxies it is always
-        "cross": chi2 of a handful means nothing.
+        "cross": chi2 of a handful means nothing. ``scale_prior``: how many galaxies the chi2 of
+        all pixel scales together is worth beside the chi2 of one. Chi2 of single galaxies
+        scatters by about 1.5 and that of scales by about 0.15, hence (1.5 / 0.15)^2.
     seed : int
         Seed of the splits and the booster.
+    pixel_scale : array_like of str, shape (n_samples,), optional
+        Name of the pixel scale of each sample. Where there are two or more, each has a factor
+        of its own: the trees see the scale only as one input of many.
 
     Returns
     -------
@@ -171,6 +199,7 @@ def fit_sigma(inputs, residual, weight, galaxy, settings=None, seed=0):
     weight = weight / np.mean(weight)
     scale = np.sqrt(np.average(residual**2, weights=weight)) or 1.0
     sample = _Samples(inputs, residual / scale, weight, galaxy)
+    pixel_scale = None if pixel_scale is None else np.asarray(pixel_scale, dtype=str)
     holdout = chosen["validation"] == "holdout"
     if holdout and len(np.unique(galaxy)) >= chosen["min_galaxies_holdout"]:
         n_splits = round(1 / chosen["validation_fraction"])
@@ -178,12 +207,22 @@ def fit_sigma(inputs, residual, weight, galaxy, settings=None, seed=0):
         sample, validation = sample.rows(train), sample.rows(test)
         rounds, _ = _tune(sample, chosen, seed)
         booster, _ = _boost(sample, chosen, rounds, seed)
-        chi2 = validation.chi2(booster.predict(validation.matrix(), output_margin=True))
+        log_variance = booster.predict(validation.matrix(), output_margin=True)
+        pixel_scale = None if pixel_scale is None else pixel_scale[test]
     else:
         rounds, log_variance = _tune(sample, chosen, seed)
         booster, _ = _boost(sample, chosen, rounds, seed)
-        chi2 = sample.chi2(log_variance)
-    return SigmaModel(booster, scale, np.sqrt(chi2) or 1.0)
+        validation = sample
+    chi2 = validation.chi2(log_variance)
+    factors = {}
+    if pixel_scale is not None and len(set(pixel_scale.tolist())) > 1:
+        for name in sorted(set(pixel_scale.tolist())):
+            rows = pixel_scale == name
+            n_galaxies = len(np.unique(validation.galaxy[rows]))
+            own = validation.rows(rows).chi2(log_variance[rows])
+            total = n_galaxies * own + chosen["scale_prior"] * chi2
+            factors[name] = float(np.sqrt(total / (n_galaxies + chosen["scale_prior"]))) or 1.0
+    return SigmaModel(booster, scale, np.sqrt(chi2) or 1.0, factors)
 
 
 class _Samples:

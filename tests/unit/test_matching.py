@@ -23,7 +23,7 @@ def encircled(values, step, radii):
     return energy / energy[-1]
 
 
-def gaussian_kernel(path, fwhm=17.0, n=401, step=0.5, shift=0, **cards):
+def gaussian_kernel(path, fwhm=17.0, n=801, step=0.5, shift=0, **cards):
     axis = (np.arange(n) - n // 2) * step
     line = np.exp(-4 * np.log(2) * (axis / fwhm) ** 2)
     header = fits.Header({"CD1_1": -step / 3600, "CD2_2": step / 3600} | cards)

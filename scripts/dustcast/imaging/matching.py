@@ -22,8 +22,12 @@ LARGEST_RESIDUAL = 0.01
 LARGEST_ENERGY_ERROR = 0.02
 LARGEST_NEGATIVE = 1.0
 
-# A kernel reaches this many widths of its target: beyond lie 3% to 6% of a SPIRE beam's energy.
-REACH_FWHM = 5.0
+# How far PSFs are taken to go, the same for all targets: an image has one PSF, and a kernel that
+# knew less of it than another would find the rest of its light in the core. SPIRE's beams are known
+# to 280"; beyond 180" lie 3% to 4% of their energy.
+REACH_ARCSEC = 180.0
+# Of a narrow target no more than so many widths, of a wide one no less.
+REACH_FWHM = (5.0, 40.0)
 # Its own pixel resolves the target this finely, or the source if that is coarser.
 STEPS_A_TARGET, STEPS_A_SOURCE = 12.0, 5.0
 # Wiener regularisations, in shares of the source's peak power: the strongest that leaves this share
@@ -165,6 +169,12 @@ def find_kernel(band, target, *, pixel, folder=None):
     return read_kernel(path, band, target) if path else make_kernel(band, target)
 
 
+def reach_of(target):
+    """Return how far from the centre, in arcsec, PSFs are known where `target` is aimed at."""
+    least, most = (widths * find_psf(target).fwhm for widths in REACH_FWHM)
+    return min(most, max(REACH_ARCSEC, least))
+
+
 def make_kernel(source, target, *, reach=None):
     """Return the Wiener kernel from one PSF to another.
 
@@ -183,7 +193,7 @@ def make_kernel(source, target, *, reach=None):
     from photutils.psf_matching import make_wiener_kernel
 
     narrow, wide = find_psf(source), find_psf(target)
-    reach = reach or REACH_FWHM * wide.fwhm
+    reach = reach or reach_of(target)
     step = max(wide.fwhm / STEPS_A_TARGET, narrow.fwhm / STEPS_A_SOURCE)
     half = math.ceil(reach / step)
     # A second reach around keeps what the transform wraps around away from the kernel.
@@ -269,7 +279,7 @@ def read_kernel(path, source, target):
     # The reference pixel of the published files is off by one: the peak tells the centre.
     centre = np.unravel_index(np.argmax(values), values.shape)
     room = min(min(c, n - 1 - c) for c, n in zip(centre, values.shape))
-    half = math.ceil(REACH_FWHM * find_psf(target).fwhm / steps[0])
+    half = math.ceil(reach_of(target) / steps[0])
     if room < min(half, 0.4 * min(values.shape)):
         raise DataError(
             f"{path}: the peak at pixel {centre[1] + 1}, {centre[0] + 1} is not near the centre: "

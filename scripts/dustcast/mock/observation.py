@@ -119,6 +119,7 @@ def observe(galaxy, sky, rows, bands, settings, *, seed, least_pixel_arcsec=0.0)
     lacking = missing_bands(galaxy, bands, seed)
     offset = calibration_errors(bands, seed)
     photons = photons_per_jy()
+    reach = psf_reach(rows)
     for band in bands:
         rng = np.random.default_rng([seed, _key(galaxy.galaxy), _key(f"image {band}")])
         truth = dict.fromkeys(BAND_COLUMNS, np.nan) | {"band": band, "present": band not in lacking}
@@ -129,7 +130,6 @@ def observe(galaxy, sky, rows, bands, settings, *, seed, least_pixel_arcsec=0.0)
         extinction = band_table()[band].extinction * reddening
         area = pixel_areas(wcs, shape) * 1e6  # Jy a MJy/sr
         rms = read_moments()["depth"][band] * 1e-3 * step / math.sqrt(DEPTH_AREA_ARCSEC2)
-        reach = psf_reach(band, rows)
         flux = galaxy_image(sky, band, wcs, shape, reach) * area * 10 ** (-0.4 * extinction)
         flux += star_image(stars, band, wcs, shape, step, reach, STAR_END * rms)
         flux *= 1 + offset[band]

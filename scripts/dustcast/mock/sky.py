@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dustcast.imaging.matching import REACH_FWHM
+from dustcast.imaging.matching import REACH_ARCSEC, reach_of
 from dustcast.imaging.psf import FWHM_PER_SIGMA, find_psf
 from dustcast.imaging.resampling import Grid
 from dustcast.mock.galaxies import MockGalaxy
@@ -121,24 +121,19 @@ def make_sky(galaxy, spectra, *, seed, dust_smoothing_kpc=0.0):
     return Sky(grid, maps)
 
 
-def psf_reach(band, rows):
-    """Return how far in arcsec the PSF of a band reaches in the images of a galaxy.
+def psf_reach(rows):
+    """Return how far in arcsec PSFs reach in the images of a galaxy.
 
-    As far as that to which the images are brought: kernels end there, and PSFs have unit sum
+    As far as kernels know of them (`dustcast.imaging.matching.reach_of`); they have unit sum
     within.
 
     Parameters
     ----------
-    band : str
     rows : list of dict
         Rows of the plan of the galaxy.
     """
-    targets = [
-        find_psf(row["target_psf"]).fwhm
-        for row in rows
-        if row["included"] and row["scale"] != GLOBAL
-    ]
-    return REACH_FWHM * max(find_psf(band).fwhm, min(targets, default=0.0))
+    targets = [row["target_psf"] for row in rows if row["included"] and row["scale"] != GLOBAL]
+    return max(map(reach_of, targets), default=REACH_ARCSEC)
 
 
 def through_psf(plane, band, reach):

@@ -13,7 +13,6 @@ import numpy as np
 
 from dustcast.imaging.images import CleanImage
 from dustcast.imaging.layers import grid_of, make_layers, scale_of
-from dustcast.imaging.matching import REACH_FWHM
 from dustcast.imaging.pixels import d25_ellipse
 from dustcast.imaging.psf import find_psf
 from dustcast.imaging.resampling import Grid
@@ -23,6 +22,9 @@ from dustcast.mock.table import TRUTH_UNITS, truth_columns
 from dustcast.sample import GLOBAL
 from dustcast.tables import DataError, Table, atomic
 from dustcast.units import MJY_SR_PER_MJY_ARCSEC2, SOLAR_LUMINOSITY_W, SOLAR_MASS_KG
+
+# A Gaussian has ended so many widths from its centre.
+TRUE_PSF_WIDTHS = 5.0
 
 DERIVED = ("sLd", "sMd", "Td", "Td_luminosity")
 MAP_UNITS = QUANTITIES | {name: TRUTH_UNITS[name] for name in DERIVED}
@@ -54,7 +56,7 @@ def true_maps(galaxy, sky, row, rows, settings):
     side = field_arcsec(galaxy, rows, settings)
     half = max(math.ceil(side / sky.grid.pixel / 2), sky.grid.n // 2)
     grid = Grid(galaxy.ra, galaxy.dec, sky.grid.pixel, 2 * half + 1)
-    reach = REACH_FWHM * find_psf(TRUE_PSF).fwhm
+    reach = TRUE_PSF_WIDTHS * find_psf(TRUE_PSF).fwhm
     maps = {}
     for name in names:
         seen, room = through_psf(sky.maps[name], TRUE_PSF, reach)

@@ -35,6 +35,15 @@ if MISSING_CATALOGUES:
         file=sys.stderr,
     )
 
+# Under a limit of jobs a timespan Snakemake looks for jobs again a timespan after each look, for
+# ever, and each job that ends begins another such round: after 150 jobs the driver took half a core
+# for it. Where nobody asked for another limit than the default of 100 a second there is none.
+LIMIT = (
+    workflow.scheduling_settings and workflow.scheduling_settings.max_jobs_per_timespan
+)
+if LIMIT and (LIMIT.max_jobs, LIMIT.timespan) == (100, 1):
+    workflow.scheduling_settings.max_jobs_per_timespan = None
+
 DATA = config["data_dir"]
 RESULTS = f"results/{config['run']}"
 FITS = list(config["sed"]["fits"])
@@ -465,12 +474,19 @@ def baseline_input(wildcards):
     settings = EXPERIMENTS[FIGURE_EXPERIMENT]
     chosen = settings["selection"].get("scales", SCALES)
     parts = [made_of(settings["features"], scale) for scale in chosen]
-    return {
-        "features": [feature_file(FIGURE_EXPERIMENT, scale) for scale in chosen]
-    } | {
-        name: [path for part in parts for path in part[name]]
-        for name in ("short", "photometry")
-    }
+    return (
+        {"features": [feature_file(FIGURE_EXPERIMENT, scale) for scale in chosen]}
+        | {
+            name: [path for part in parts for path in part[name]]
+            for name in ("short", "photometry")
+        }
+        | {"true": true_tables(chosen)}
+    )
+
+
+def true_tables(scales):
+    """Return what is true of the samples of scales; nothing where the sky is not simulated."""
+    return [f"{RESULTS}/mock/truth/{scale}.parquet" for scale in scales if MOCK]
 
 
 def number_input(wildcards):

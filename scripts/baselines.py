@@ -1,10 +1,12 @@
 """Predict by the short fit, a constant and a line, and compute the metrics."""
 
+import numpy as np
+
 from dustcast.bridge import run
-from dustcast.learning.baselines import baselines, binned_metrics
+from dustcast.learning.baselines import against_true_values, baselines, binned_metrics
 from dustcast.learning.experiments import read_features, read_folds
 from dustcast.learning.metrics import metrics_table
-from dustcast.tables import read_table, stack_tables, write_table
+from dustcast.tables import Table, read_table, stack_tables, write_table
 
 if __name__ == "__main__":
     with run(snakemake) as origin:
@@ -18,5 +20,13 @@ if __name__ == "__main__":
         write_table(snakemake.output.metrics, metrics, meta=origin)
         photometry = stack_tables(map(read_table, inputs.photometry))
         both = stack_tables([read_table(inputs.predictions), predictions])
-        bins = binned_metrics(both, photometry, **settings)
-        write_table(snakemake.output.bins, bins, meta=origin)
+        against = {"fit": both}
+        if inputs.get("true"):
+            true = stack_tables(map(read_table, inputs.true))
+            against["true"] = against_true_values(both, true)
+        bins = []
+        for name, table in against.items():
+            binned = binned_metrics(table, photometry, **settings)
+            front = {"against": np.full(binned.n_rows, name, object)}
+            bins.append(Table(front | dict(binned)))
+        write_table(snakemake.output.bins, stack_tables(bins), meta=origin)

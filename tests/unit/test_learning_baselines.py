@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sklearn.linear_model import LinearRegression
 
-from dustcast.learning.baselines import baselines, binned_metrics
+from dustcast.learning.baselines import against_true_values, baselines, binned_metrics
 from dustcast.learning.features import sample_weights, targets_from_fit
 from dustcast.learning.metrics import weighted_metrics
 from dustcast.tables import Table
@@ -75,5 +75,22 @@ def test_bins_hold_the_samples_that_they_name():
         expected = weighted_metrics(*columns, sample_weights(mine["galaxy"]))
         assert bins["rmse"][row][0] == pytest.approx(expected["rmse"])
         assert bins["n_samples"][row][0] == keep.sum()
+    everything = bins.rows(bins["by"] == "all")
+    assert everything["n_samples"].tolist() == [n] * 9
     quarters = bins.rows((bins["by"] == "truth_err") & (bins["target"] == "sMd"))
     assert quarters["n_samples"].sum() == 3 * n
+
+
+def test_metrics_against_true_values():
+    features, short, folds = sample()
+    table = baselines(features, short, folds)
+    keep = np.arange(features.n_rows)[::-1][1:]  # another order, and one sample unknown
+    true = Table({"id": features["id"][keep]} | {t: features[t][keep] + 1 for t in ("sLd", "sMd")})
+    true["Td"] = np.full(len(keep), np.nan)
+    found = against_true_values(table, true)
+    assert set(found["target"]) == {"sLd", "sMd"}
+    assert features["id"][-1] not in found["id"]
+    value = dict(zip(features["id"], features["sMd"]))
+    part = found.rows(found["target"] == "sMd")
+    np.testing.assert_array_equal(part["truth"], [value[name] + 1 for name in part["id"]])
+    assert part.n_rows == 3 * len(keep)

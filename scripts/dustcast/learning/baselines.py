@@ -72,8 +72,33 @@ def baselines(features, short, folds):
     return stack_tables(tables)
 
 
+def against_true_values(predictions, true):
+    """Return predictions whose truth is what is true of simulated samples, instead of a fit.
+
+    Parameters
+    ----------
+    predictions : Table
+        id, target, truth (other columns are kept).
+    true : Table
+        id, sLd, sMd and Td of the samples.
+
+    Returns
+    -------
+    Table
+        Without samples of which the true value is not known.
+    """
+    row = {name: k for k, name in enumerate(true["id"])}
+    rows = np.array([row.get(name, -1) for name in predictions["id"]], dtype=int)
+    values = np.full(predictions.n_rows, np.nan)
+    for target in TARGETS:
+        mine = (predictions["target"] == target) & (rows >= 0)
+        values[mine] = np.asarray(true[target], float)[rows[mine]]
+    table = Table(dict(predictions) | {"truth": values})
+    return table.rows(np.isfinite(values))
+
+
 def binned_metrics(predictions, photometry, *, n_bootstrap=1000, seed=123):
-    """Return metrics in bins of far-infrared signal to noise and of the error of the truth.
+    """Return metrics of all, and in bins of far-infrared signal to noise and error of the truth.
 
     Where the far-infrared is faint the truth is mostly the prior of the full fit, and a low RMSE
     there says little.
@@ -90,7 +115,7 @@ def binned_metrics(predictions, photometry, *, n_bootstrap=1000, seed=123):
     Returns
     -------
     Table
-        by (``snr_spire_250`` or ``truth_err``), bin, then the columns of
+        by (``all``, ``snr_spire_250`` or ``truth_err``), bin, then the columns of
         `metrics.metrics_table` but experiment. Bins of truth_err are quarters of the samples of a
         target.
     """
@@ -114,6 +139,7 @@ def binned_metrics(predictions, photometry, *, n_bootstrap=1000, seed=123):
     quarters = ["quarter 1", "quarter 2", "quarter 3", "quarter 4"]
     tables = []
     for by, bins, labels in (
+        ("all", np.zeros(predictions.n_rows, dtype=int), ["all"]),
         ("snr_spire_250", by_snr, names),
         ("truth_err", by_error, quarters),
     ):

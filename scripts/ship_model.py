@@ -9,6 +9,7 @@ from dustcast.learning.features import official_fit
 from dustcast.learning.shipping import (
     fold_metrics,
     model_card,
+    own_shares,
     read_sigma_shares,
     ship_model,
     star_errors,
@@ -27,7 +28,7 @@ if __name__ == "__main__":
         official = snakemake.input.get("truth")
         full = official_fit(official[0]) if official else map(read_table, snakemake.input.full)
         settings = settings | {
-            "split": read_sigma_shares(snakemake.input.split),
+            "split": own_shares(predictions) or read_sigma_shares(snakemake.input.split),
             "stars": star_errors(
                 predictions,
                 stack_tables(map(read_table, snakemake.input.short)),

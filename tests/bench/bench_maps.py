@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import yaml
 from astropy.wcs import WCS
 from scipy.interpolate import LinearNDInterpolator, NearestNDInterpolator
 
@@ -112,8 +113,8 @@ def galaxy_errors(folder, galaxy, stars):
 
 def main(folder):
     """Print the tables."""
-    model = Path("resources/models/dustpedia/settings.json")
-    stars = json.loads(model.read_text())["stars"]
+    model = yaml.safe_load(Path("config/super_resolution.yaml").read_text())["maps"]["model"]
+    stars = json.loads((Path(model) / "settings.json").read_text())["stars"]
     noise, errors = [], {}
     for path in sorted(folder.glob(f"maps/*/{FINE}/predictions.parquet")):
         ratio, found = galaxy_errors(folder, path.parts[-3], stars)

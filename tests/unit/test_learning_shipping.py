@@ -9,7 +9,7 @@ from dustcast.learning import shipping
 from dustcast.learning.applicability import OUTSIDE
 from dustcast.learning.experiments import select_features, train_fold
 from dustcast.learning.features import TARGETS, build_features
-from dustcast.tables import DataError, Table
+from dustcast.tables import DataError, Table, stack_tables
 
 BANDS = ["GALEX_NUV", "WISE_3.4", "WISE_12"]
 N = 60
@@ -226,3 +226,37 @@ def test_sigma_on_pixels_that_scatter_more_in_two_parts():
     assert row["inflation"] == pytest.approx(0.5 / 0.2, rel=0.25)
     assert row["galaxy_share"] == pytest.approx(0.36, abs=0.12)
     assert (row["n_galaxies"], row["n_samples"]) == (N, 40 * N)
+
+
+def test_a_model_of_pixels_has_shares_of_its_own():
+    """Half of the variance is a galaxy's: of the scale with most galaxies, by target."""
+    rng = np.random.default_rng(4)
+    tables = []
+    for scale, count, share in (("18arcsec", 60, 0.5), ("1kpc", 20, 0.1), ("global", 90, 0.0)):
+        pixels = 1 if scale == "global" else 16
+        galaxy = np.repeat([f"g{k}" for k in range(count)], pixels).astype(object)
+        for target in TARGETS:
+            common = np.repeat(rng.normal(0, np.sqrt(share), count), pixels)
+            residual = common + rng.normal(0, np.sqrt(1 - share), count * pixels)
+            places = [f"{name}/{scale}/{k % 4}_{k // 4 % 4}" for k, name in enumerate(galaxy)]
+            tables.append(
+                Table(
+                    {
+                        "id": np.array(places, dtype=object),
+                        "galaxy": galaxy,
+                        "scale": np.full(len(galaxy), scale, dtype=object),
+                        "target": np.full(len(galaxy), target, dtype=object),
+                        "truth": np.zeros(len(galaxy)),
+                        "prediction": 0.3 * residual,
+                        "sigma": np.full(len(galaxy), 0.3),
+                    }
+                )
+            )
+    found = shipping.own_shares(stack_tables(tables))
+    for target in TARGETS:
+        assert found[target]["galaxy_share"] == pytest.approx(0.5, abs=0.12)
+        assert found[target]["inflation"] == pytest.approx(1, abs=0.1)
+        assert found[target]["source"] == "held-out pixels of 18arcsec"
+    assert shipping.own_shares(stack_tables(tables[-3:])) is None
+    few = stack_tables([table.rows(np.arange(16 * 4)) for table in tables[:3]])
+    assert shipping.own_shares(few) is None

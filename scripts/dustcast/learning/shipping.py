@@ -315,6 +315,39 @@ def carried_shares(residual, sigma, galaxy, sample_id):
     }
 
 
+def own_shares(predictions):
+    """Return how sigma of a model of pixels divides, from its own held-out predictions.
+
+    Parameters
+    ----------
+    predictions : Table
+        Predictions of one regressor for samples that the models did not see.
+
+    Returns
+    -------
+    dict of str to dict, or None
+        As of `read_sigma_shares`, measured at the scale of pixels with most galaxies. None for a
+        model of whole galaxies, or where too few galaxies have pixels.
+    """
+    scales = {}
+    for name in dict.fromkeys(predictions["scale"]):
+        if name != GLOBAL:
+            scales[name] = len(set(predictions["galaxy"][predictions["scale"] == name]))
+    if not scales:
+        return None
+    scale = max(scales, key=scales.get)
+    split = {}
+    for target in TARGETS:
+        part = predictions.rows((predictions["target"] == target) & (predictions["scale"] == scale))
+        residual = part["prediction"] - part["truth"]
+        try:
+            split[target] = carried_shares(residual, part["sigma"], part["galaxy"], part["id"])
+        except DataError:
+            return None
+        split[target]["source"] = f"held-out pixels of {scale}"
+    return split
+
+
 def star_errors(predictions, short, full):
     """Return how far the short fit's stellar mass and luminosity can be trusted.
 

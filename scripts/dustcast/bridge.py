@@ -42,6 +42,19 @@ from dustcast.tables import DataError, write_text
 # Before the script imports the library that it calls.
 isolate()
 
+
+class _WithoutPandas:
+    """Hides pandas, which pyarrow else loads to ask of each array whether it is one of pandas'.
+
+    None here is, and loading it takes longer than most tables.
+    """
+
+    @staticmethod
+    def find_spec(name, path=None, target=None):
+        if name == "pandas":
+            raise ModuleNotFoundError("pandas is hidden from jobs", name=name)
+
+
 # Where files lie says nothing of what is in them.
 UNTOLD = frozenset({"data_dir", "mirror"})
 
@@ -71,6 +84,7 @@ def run(snakemake):
         With code 1, after a `DataError`.
     """
     log = snakemake.log[0] if snakemake.log else None
+    sys.meta_path.insert(0, _WithoutPandas)
     with running_record(snakemake):
         try:
             with _redirected(log):

@@ -48,8 +48,9 @@ PIXEL_KEYWORDS = ("PIXSCALE", "PXSCAL1", "PXSCAL2")
 LARGEST_PIXEL_RATIO = 30.0
 # Side of the blocks of zeros that count as edges: single zeros are pixels without a photon.
 ZERO_BLOCK = 5
-# Spacing in pixels of the grid on which pixel areas are computed.
-AREA_STEP = 32
+# The grid on which pixel areas are computed: its largest spacing in pixels, its steps across a
+# smaller image, and its steps beyond.
+AREA_STEP, AREA_STEPS, AREA_MARGIN = 32, 16, 12
 
 
 @dataclass
@@ -187,10 +188,11 @@ def pixel_areas(wcs, shape):
         Steradian; NaN outside the projection. From differences on a coarse grid, interpolated
         between its points.
     """
-    from scipy.interpolate import RectBivariateSpline
+    from scipy import ndimage
 
-    ny, nx = shape
-    y, x = (np.linspace(-0.5, n - 0.5, max(2, -(-n // AREA_STEP) + 1)) for n in (ny, nx))
+    every = min(max(max(shape) // AREA_STEPS, 1), AREA_STEP)
+    # A margin keeps the image from the edges, where splines know least.
+    y, x = (np.arange(-AREA_MARGIN, -(-n // every) + AREA_MARGIN + 1) * every for n in shape)
     grid_y, grid_x = np.meshgrid(y, x, indexing="ij")
     half = 0.5
 
@@ -211,9 +213,10 @@ def pixel_areas(wcs, shape):
     inside = np.isfinite(areas)
     # An all-sky projection has corners off the sky, where splines cannot go.
     filled = np.where(inside, areas, np.median(areas[inside]))
-    order = [min(3, n - 1) for n in areas.shape]
-    spline = RectBivariateSpline(y, x, filled, kx=order[0], ky=order[1])
-    return spline(np.arange(ny), np.arange(nx))
+    steps = [1 / every, 1 / every]
+    return ndimage.affine_transform(
+        filled, steps, AREA_MARGIN, tuple(shape), order=3, mode="mirror"
+    )
 
 
 def _read_hdu(path):

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from dustcast.bands import kernel_names
+from dustcast.imaging.numerics import fft_convolve
 from dustcast.imaging.psf import find_psf
 from dustcast.sample import LARGEST_PSF_EXCESS
 from dustcast.tables import DataError
@@ -316,12 +317,10 @@ def mismatch(kernel, source, target):
     energy_error : float
         Largest difference of the encircled energies.
     """
-    from scipy.signal import fftconvolve
-
     n = len(kernel.values)
     # The source may be finer than the kernel's pixel: its image is a mean over pixels, and so is
     # the target's, which leaves the comparison unchanged.
-    found = fftconvolve(kernel.values, find_psf(source).image(kernel.step, n), mode="same")
+    found = fft_convolve(kernel.values, find_psf(source).image(kernel.step, n), mode="same")
     return compare(found, find_psf(target).image(kernel.step, n))
 
 

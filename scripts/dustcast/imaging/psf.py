@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from dustcast.config import GAUSS_PATTERN
+from dustcast.imaging.numerics import root
 from dustcast.tables import DataError, read_csv
 
 PSF_TABLE = Path(__file__).resolve().parents[3] / "resources" / "psfs" / "psfs.csv"
@@ -87,10 +88,8 @@ def _airy(radius, obscuration, bandwidth):
 @lru_cache(maxsize=64)
 def _airy_fwhm(obscuration, bandwidth):
     """Return the full width at half maximum of the pattern in units of lambda / D."""
-    from scipy.optimize import brentq
-
     half = 0.5 * _airy(0.0, obscuration, bandwidth)
-    return 2 * brentq(lambda r: float(_airy(r, obscuration, bandwidth) - half), 0.2, 1.2)
+    return 2 * root(lambda r: float(_airy(r, obscuration, bandwidth) - half), 0.2, 1.2)
 
 
 @dataclass(frozen=True)
@@ -116,11 +115,9 @@ class Psf:
     @cached_property
     def fwhm(self):
         """Full width at half maximum in arcsec."""
-        from scipy.optimize import brentq
-
         half = 0.5 * float(self.profile(0.0))
         widest = max(part.fwhm for part in self.parts)
-        return 2 * brentq(lambda r: float(self.profile(r)) - half, 0.0, widest)
+        return 2 * root(lambda r: float(self.profile(r)) - half, 0.0, widest)
 
     def image(self, step, n):
         """Return an image, averaged over pixels, set to 0 beyond the inscribed circle, of sum 1.
@@ -136,22 +133,30 @@ class Psf:
         -------
         ndarray of shape (n, n)
         """
-        # As many points a pixel as resolve the core, the profile itself tabulated once.
-        reach = step * n
-        radii = np.concatenate(
-            [np.arange(0, 4 * self.fwhm, self.fwhm / 100), np.geomspace(4 * self.fwhm, reach, 400)]
-            if reach > 4 * self.fwhm
-            else [np.arange(0, reach + self.fwhm, self.fwhm / 100)]
-        )
-        values = self.profile(radii)
-        points = 2 * math.ceil(2.5 * step / self.fwhm) + 1
-        inner = (np.arange(points) - points // 2) / points
-        axis = ((np.arange(n) - n // 2)[:, None] + inner).ravel() * step
-        fine = np.interp(np.hypot(axis[:, None], axis), radii, values)
-        image = fine.reshape(n, points, n, points).mean(axis=(1, 3))
-        centre = axis.reshape(n, points).mean(axis=1)
-        image[np.hypot(centre[:, None], centre) > step * (n // 2)] = 0
-        return image / image.sum()
+        return _image(self, float(step), int(n))
+
+
+@lru_cache(maxsize=8)
+def _image(psf, step, n):
+    """Return `Psf.image`, remembered: kernels are tried and checked with the same few images."""
+    # As many points a pixel as resolve the core, the profile itself tabulated once.
+    reach, fwhm = step * n, psf.fwhm
+    radii = np.concatenate(
+        [np.arange(0, 4 * fwhm, fwhm / 100), np.geomspace(4 * fwhm, reach, 400)]
+        if reach > 4 * fwhm
+        else [np.arange(0, reach + fwhm, fwhm / 100)]
+    )
+    values = psf.profile(radii)
+    points = 2 * math.ceil(2.5 * step / fwhm) + 1
+    inner = (np.arange(points) - points // 2) / points
+    axis = ((np.arange(n) - n // 2)[:, None] + inner).ravel() * step
+    fine = np.interp(np.hypot(axis[:, None], axis), radii, values)
+    image = fine.reshape(n, points, n, points).mean(axis=(1, 3))
+    centre = axis.reshape(n, points).mean(axis=1)
+    image[np.hypot(centre[:, None], centre) > step * (n // 2)] = 0
+    image /= image.sum()
+    image.flags.writeable = False
+    return image
 
 
 @lru_cache(maxsize=4)

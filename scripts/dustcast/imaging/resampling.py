@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from dustcast.imaging.numerics import fft_convolve, root
 from dustcast.imaging.psf import FWHM_PER_SIGMA
 
 KERNELS = ("hann", "gaussian")
@@ -264,14 +265,12 @@ def effective_fwhm(psf, pixel, kernel):
 
 def _half_width(radius, values, fwhm, pixel):
     """Return the full width at half maximum of a profile given at scattered radii."""
-    from scipy.optimize import brentq
-
     # A smooth even function through the core: a polynomial in the radius squared.
     width = math.hypot(fwhm, pixel)
     core = radius < 0.85 * width
     polynomial = np.polynomial.Polynomial.fit(radius[core] ** 2, values[core], 5)
     half = polynomial(0.0) / 2
-    return 2 * math.sqrt(brentq(lambda square: polynomial(square) - half, 0.0, (0.85 * width) ** 2))
+    return 2 * math.sqrt(root(lambda square: polynomial(square) - half, 0.0, (0.85 * width) ** 2))
 
 
 def noise_share(kernel_weights, step, stride, grid_pixel, kernel):
@@ -292,8 +291,6 @@ def noise_share(kernel_weights, step, stride, grid_pixel, kernel):
     kernel : str
         ``hann`` or ``gaussian``, as in reproject.
     """
-    from scipy.signal import fftconvolve
-
     reach = grid_pixel * (1.0 if kernel == "hann" else 2.0)
     half = max(1, math.ceil(reach / step))
     x = np.arange(-half, half + 1) * step / grid_pixel
@@ -302,7 +299,7 @@ def noise_share(kernel_weights, step, stride, grid_pixel, kernel):
     else:
         # reproject's kernel_width of 1.3 pixels spans both sides of one sigma.
         line = np.exp(-0.5 * (x / 0.65) ** 2)
-    weights = fftconvolve(kernel_weights, np.outer(line, line) / line.sum() ** 2)
+    weights = fft_convolve(kernel_weights, np.outer(line, line) / line.sum() ** 2)
     return float(np.sum(weights**2)) / stride**2
 
 

@@ -130,7 +130,6 @@ def star_mask(apertures, wcs, shape):
         A pixel is masked if its centre is inside; the pixel under a star always is.
     """
     from astropy.wcs.utils import proj_plane_pixel_area
-    from photutils.aperture import CircularAperture
 
     mask = np.zeros(shape, dtype=bool)
     if not apertures:
@@ -138,19 +137,20 @@ def star_mask(apertures, wcs, shape):
     scale = np.sqrt(proj_plane_pixel_area(wcs)) * 3600
     x, y = pixel(wcs, [star.ra for star in apertures], [star.dec for star in apertures])
     for column, row, star in zip(x, y, apertures):
+        radius = star.radius / scale
         # Also false for NaN, off the projection.
-        if not (-0.5 <= column < shape[1] - 0.5 and -0.5 <= row < shape[0] - 0.5):
-            reach = star.radius / scale
-            if not (-reach <= column < shape[1] + reach and -reach <= row < shape[0] + reach):
-                continue
-        else:
+        if not (-radius <= column < shape[1] + radius and -radius <= row < shape[0] + radius):
+            continue
+        if -0.5 <= column < shape[1] - 0.5 and -0.5 <= row < shape[0] - 0.5:
             mask[round(row), round(column)] = True
-        circle = CircularAperture((column, row), max(star.radius / scale, 0.1)).to_mask(
-            method="center"
+        rows, columns = (
+            slice(max(0, math.floor(place - radius)), max(0, math.ceil(place + radius) + 1))
+            for place in (row, column)
         )
-        cut, inner = circle.get_overlap_slices(shape)
-        if cut is not None:
-            mask[cut] |= circle.data[inner] > 0
+        part = mask[rows, columns]
+        inner_y, inner_x = np.indices(part.shape)
+        distance = np.hypot(inner_y + rows.start - row, inner_x + columns.start - column)
+        part |= distance < radius
     return mask
 
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from dustcast.imaging.matching import REACH_ARCSEC, reach_of
+from dustcast.imaging.numerics import fft_convolve
 from dustcast.imaging.psf import FWHM_PER_SIGMA, find_psf
 from dustcast.imaging.resampling import Grid
 from dustcast.mock.galaxies import MockGalaxy
@@ -152,10 +153,8 @@ def through_psf(plane, band, reach):
     seen : ndarray of shape (n + 2 room, n + 2 room)
     room : int
     """
-    from scipy.signal import fftconvolve
-
     room = int(np.ceil(reach / CELL_ARCSEC))
-    return fftconvolve(plane, find_psf(band).image(CELL_ARCSEC, 2 * room + 1)), room
+    return fft_convolve(plane, find_psf(band).image(CELL_ARCSEC, 2 * room + 1)), room
 
 
 def write_sky(path, sky):

@@ -64,6 +64,9 @@ PIXELS = {
     if row["included"] and row["scale"] != sample.GLOBAL and not TABLES
 }
 SAMPLES = [name for name in SCALES if TABLES or name == sample.GLOBAL] + [*PIXELS]
+KNOWN = {row["scale"] for row in PLAN if row["included"] and sample.knows_dust(row)}
+# Scales that models learn from and are tested at; at finer ones there are predictions only.
+LEARNED = [scale for scale in SCALES if scale in KNOWN] or SCALES
 
 
 def log_of(name):
@@ -385,7 +388,7 @@ def feature_file(experiment, scale):
 
 def experiment_features(wildcards):
     """Return the feature tables of an experiment, one a scale."""
-    chosen = EXPERIMENTS[wildcards.experiment]["selection"].get("scales", SCALES)
+    chosen = EXPERIMENTS[wildcards.experiment]["selection"].get("scales", LEARNED)
     return [feature_file(wildcards.experiment, scale) for scale in chosen]
 
 
@@ -407,7 +410,7 @@ def made_of(variant, scale):
         files["short"].append(f"{RESULTS}/sed/dropout/{settings['short']}.parquet")
     if settings["truth"] == experiments.OFFICIAL:
         files["truth"] = downloaded("official")
-    else:
+    elif scale in LEARNED:
         files["full"] = tables_at(scale, f"sed/{{sample}}/{settings['truth']}")
     return files
 
@@ -428,9 +431,9 @@ def model_folders(experiment, regressor=None):
 
 # The paper's figures: whose predictions, at which scale.
 FIGURES = config["figures"]
-PIXEL_SCALES = [scale for scale in SCALES if scale != sample.GLOBAL]
+PIXEL_SCALES = [scale for scale in LEARNED if scale != sample.GLOBAL]
 FIGURE_SCALE = (
-    FIGURES["scale"] if FIGURES["scale"] in SCALES else [*PIXEL_SCALES, *SCALES][0]
+    FIGURES["scale"] if FIGURES["scale"] in LEARNED else [*PIXEL_SCALES, *LEARNED][0]
 )
 FIGURE_EXPERIMENT = (
     FIGURES["experiment"]
@@ -442,16 +445,30 @@ FINE = {
     "experiment": FIGURES["fine"]["experiment"] or FIGURE_EXPERIMENT,
     "scale": FIGURES["fine"]["scale"] or FIGURE_SCALE,
 }
+# At a scale that nothing is learned at, predictions are a table of their own.
+FINE_PREDICTIONS = (
+    FINE["experiment"] if FINE["scale"] in LEARNED else f"at_{FINE['scale']}"
+)
 TOLD = FIGURES["told"]
 
 
 def importance_input(wildcards):
     """Return what the importance of features is measured on."""
-    chosen = EXPERIMENTS[FIGURE_EXPERIMENT]["selection"].get("scales", SCALES)
+    chosen = EXPERIMENTS[FIGURE_EXPERIMENT]["selection"].get("scales", LEARNED)
     return {
         "features": [feature_file(FIGURE_EXPERIMENT, scale) for scale in chosen],
         "folds": f"{RESULTS}/folds.csv",
         "models": model_folders(FIGURE_EXPERIMENT, FIGURE_REGRESSOR),
+    }
+
+
+def fine_input(wildcards):
+    """Return what predictions finer than the far-infrared are made of."""
+    regressor = EXPERIMENTS[FINE["experiment"]]["regressors"][0]
+    return {
+        "features": feature_file(FINE["experiment"], FINE["scale"]),
+        "folds": f"{RESULTS}/folds.csv",
+        "models": model_folders(FINE["experiment"], regressor),
     }
 
 
@@ -473,7 +490,7 @@ RESOLVED = [name for name in EXPERIMENTS if name not in DROPOUTS]
 def baseline_input(wildcards):
     """Return features, short fits and photometry of the experiment of the figures."""
     settings = EXPERIMENTS[FIGURE_EXPERIMENT]
-    chosen = settings["selection"].get("scales", SCALES)
+    chosen = settings["selection"].get("scales", LEARNED)
     parts = [made_of(settings["features"], scale) for scale in chosen]
     return (
         {"features": [feature_file(FIGURE_EXPERIMENT, scale) for scale in chosen]}
@@ -492,7 +509,7 @@ def true_tables(scales):
 
 def number_input(wildcards):
     """Return what the paper's numbers need beside predictions, as far as the run has it."""
-    chosen = [scale for scale in (FIGURES["scale"], sample.GLOBAL) if scale in SCALES]
+    chosen = [scale for scale in (FIGURES["scale"], sample.GLOBAL) if scale in LEARNED]
     settings = EXPERIMENTS[FIGURE_EXPERIMENT]
     files = {"photometry": "photometry/{sample}"}
     files |= {"short": f"sed/{{sample}}/{settings['short']}"}
@@ -502,7 +519,7 @@ def number_input(wildcards):
         name: [path for scale in chosen for path in tables_at(scale, pattern)]
         for name, pattern in files.items()
     }
-    if FIGURES["scale"] in SCALES:
+    if FIGURES["scale"] in LEARNED:
         found["features"] = [feature_file(FIGURE_EXPERIMENT, FIGURES["scale"])]
     if TOLD["scale"] in SCALES:
         found["told"] = [f"{RESULTS}/metrics/told_{TOLD['instead']}.csv"]
@@ -512,7 +529,7 @@ def number_input(wildcards):
 def shipped_input(wildcards):
     """Return what the errors of sums are measured on: short fits and what is true of them."""
     settings = EXPERIMENTS[wildcards.experiment]
-    scales = settings["selection"].get("scales", SCALES)
+    scales = settings["selection"].get("scales", LEARNED)
     parts = [made_of(settings["features"], scale) for scale in scales]
     files = {"short": [path for part in parts for path in part["short"]]}
     if "truth" in parts[0]:
@@ -527,7 +544,7 @@ def shipped_settings(experiment):
         "name": f"{config['run']}/{experiment}",
         "description": settings["description"],
         "bands": configuration.fit_bands(config, settings["short"]),
-        "scales": settings["selection"].get("scales", SCALES),
+        "scales": settings["selection"].get("scales", LEARNED),
         "selection": settings["selection"],
     } | {key: settings[key] for key in ("reference", "w1")}
 
@@ -556,10 +573,6 @@ def synthetic_scores():
     return path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
 
 
-# Without an image beyond it a fit knows no mass of dust: MIPS 24 is as sharp as WISE 12.
-PEAK_UM = 150
-
-
 def sees_dust(row, beyond_um=0):
     """Return whether images of role target, of longer wavelengths, take part in a row of the plan."""
     seen = set(bands_with_images(row["galaxy"])) & set(row["bands_full"].split(";"))
@@ -584,14 +597,14 @@ def matched_to(galaxy, scale):
     wants none.
     """
     here = PIXELS[f"{galaxy}/{scale}"]
-    if config["maps"]["super_resolution"] == "none" or sees_dust(here, PEAK_UM):
+    if config["maps"]["super_resolution"] == "none" or sees_dust(here, sample.PEAK_UM):
         return None
     coarser = [
         row
         for row in PIXELS.values()
         if row["galaxy"] == galaxy
         and row["pixel_arcsec"] > here["pixel_arcsec"]
-        and sees_dust(row, PEAK_UM)
+        and sees_dust(row, sample.PEAK_UM)
     ]
     return min(coarser, key=lambda row: row["pixel_arcsec"], default=None)
 

@@ -145,7 +145,7 @@ rule figures:
             for figure in ("predicted_vs_true", "calibration")
             for experiment, settings in EXPERIMENTS.items()
             for regressor in settings["regressors"]
-            for scale in settings["selection"].get("scales", SCALES)
+            for scale in settings["selection"].get("scales", LEARNED)
         ],
         expand(f"{RESULTS}/figures/parity/{{fit}}.png", fit=PARITY_FITS),
         f"{RESULTS}/figures/closure.png" if MOCK else [],

@@ -235,24 +235,24 @@ if MOCK:
         input:
             photometry=[
                 path
-                for scale in SCALES
+                for scale in LEARNED
                 for path in tables_at(scale, "photometry/{sample}")
             ],
-            truth=expand(f"{RESULTS}/mock/truth/{{scale}}.parquet", scale=SCALES),
+            truth=expand(f"{RESULTS}/mock/truth/{{scale}}.parquet", scale=LEARNED),
             full=[
                 path
-                for scale in SCALES
+                for scale in LEARNED
                 for path in tables_at(scale, "sed/{sample}/full")
             ],
             short=[
                 path
-                for scale in SCALES
+                for scale in LEARNED
                 for path in tables_at(scale, "sed/{sample}/short")
             ],
             true=(
                 [
                     path
-                    for scale in SCALES
+                    for scale in LEARNED
                     for path in tables_at(scale, "mock/fits/{sample}")
                 ]
                 if config["mock"]["noise_free_fits"]
@@ -279,7 +279,8 @@ if MOCK:
             code=code_hash("mock"),
             # How many tables each scale has.
             scales={
-                scale: len(tables_at(scale, "photometry/{sample}")) for scale in SCALES
+                scale: len(tables_at(scale, "photometry/{sample}"))
+                for scale in LEARNED
             },
             regressor=EXPERIMENTS[FIRST]["regressors"][0],
         message:

@@ -53,6 +53,28 @@ rule told_scale:
         "../scripts/told_scale.py"
 
 
+# Pixels finer than the far-infrared, of which nothing is known but what the models predict.
+rule predict_fine:
+    input:
+        unpack(fine_input),
+    output:
+        f"{RESULTS}/predictions/at_{FINE['scale']}.parquet",
+    log:
+        log_of("predict_fine"),
+    benchmark:
+        benchmark_of("predict_fine")
+    conda:
+        "../envs/learning.yaml"
+    params:
+        code=code_hash("learning"),
+        selection=EXPERIMENTS[FINE["experiment"]]["selection"]
+        | {"scales": [FINE["scale"]]},
+    message:
+        "Predicting the pixels of {FINE[scale]} ({FINE[experiment]})"
+    script:
+        "../scripts/predict_fine.py"
+
+
 rule fig1:
     input:
         predictions=f"{RESULTS}/predictions/{FIGURE_EXPERIMENT}.parquet",
@@ -247,9 +269,9 @@ use rule fig1 as fig7 with:
 rule fig8:
     input:
         predictions=(
-            rules.told_scale.output.predictions if TOLD["scale"] in SCALES else []
+            rules.told_scale.output.predictions if TOLD["scale"] in LEARNED else []
         ),
-        metrics=rules.told_scale.output.metrics if TOLD["scale"] in SCALES else [],
+        metrics=rules.told_scale.output.metrics if TOLD["scale"] in LEARNED else [],
     output:
         png=report(
             f"{RESULTS}/figures/paper/fig8.png",
@@ -275,7 +297,7 @@ rule fig8:
 
 rule fig9:
     input:
-        fine=f"{RESULTS}/predictions/{FINE['experiment']}.parquet",
+        fine=f"{RESULTS}/predictions/{FINE_PREDICTIONS}.parquet",
         coarse=f"{RESULTS}/predictions/{FIGURE_EXPERIMENT}.parquet",
     output:
         png=report(

@@ -27,6 +27,7 @@ Only the standard library is imported, and numba only where the script has loade
 from __future__ import annotations
 
 import contextlib
+import importlib.machinery
 import json
 import logging
 import os
@@ -46,13 +47,21 @@ isolate()
 class _WithoutPandas:
     """Hides pandas, which pyarrow else loads to ask of each array whether it is one of pandas'.
 
-    None here is, and loading it takes longer than most tables.
+    None here is, and loading it takes longer than most tables. It is found, since astropy looks
+    whether it is installed, but cannot be imported.
     """
 
+    @classmethod
+    def find_spec(cls, name, path=None, target=None):
+        return importlib.machinery.ModuleSpec(name, cls) if name == "pandas" else None
+
     @staticmethod
-    def find_spec(name, path=None, target=None):
-        if name == "pandas":
-            raise ModuleNotFoundError("pandas is hidden from jobs", name=name)
+    def create_module(spec):
+        return None
+
+    @staticmethod
+    def exec_module(module):
+        raise ModuleNotFoundError("pandas is hidden from jobs", name=module.__name__)
 
 
 # Where files lie says nothing of what is in them.

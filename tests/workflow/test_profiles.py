@@ -69,3 +69,26 @@ def test_snakemake_accepts_the_profile(name, tmp_path):
     if name == "slurm":
         assert "mem_mb=2000" in done.stdout + done.stderr
         assert "runtime=60" in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(
+    ("options", "limited"), [((), False), (("--max-jobs-per-timespan", "50/1s"), True)]
+)
+def test_only_a_limit_that_is_asked_for_makes_snakemake_look_again_and_again(
+    tmp_path, options, limited
+):
+    common = (house.REPOSITORY / "rules" / "common.smk").read_text()
+    (hook,) = re.findall(r"^onstart:\n(?:    .*\n)+", common, re.MULTILINE)
+    (tmp_path / "Snakefile").write_text(
+        hook
+        + 'onsuccess:\n    print("limited:", workflow.scheduler.job_rate_limiter is not None)\n'
+        + 'rule all:\n    output: "x"\n    shell: "touch {output}"\n'
+    )
+    done = subprocess.run(
+        [sys.executable, "-m", "snakemake", "--cores", "1", *options],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert f"limited: {limited}" in done.stdout + done.stderr

@@ -10,6 +10,7 @@ from dustcast.bands import band_table
 from dustcast.imaging.geometry import elliptical_radius, world
 from dustcast.imaging.stars import (
     Aperture,
+    _Profile,
     edit_apertures,
     expected_flux,
     find_stars,
@@ -358,3 +359,17 @@ def test_apertures_are_written_and_read(tmp_path, n_stars):
     path.write_text("nonsense")
     with pytest.raises(DataError, match=r"stars\.ecsv is not a table of apertures"):
         read_apertures(path)
+
+
+def test_derivatives_of_the_profile_are_those_of_differences():
+    rng = np.random.default_rng(3)
+    y, x = (axis.ravel() - 7.0 for axis in np.indices((15, 15)))
+    values = 5 * np.exp(-((x - 0.4) ** 2 + (y + 0.3) ** 2) / 6) + 0.1 * x + rng.normal(0, 0.3, 225)
+    profile = _Profile(x, y, values, 0.3, 1.6, 0.7, 0.1, 0.5)
+    place = np.array([0.2, -0.1, 0.15])
+    step = 1e-5
+    expected = [
+        (profile.residuals(place + change) - profile.residuals(place - change)) / (2 * step)
+        for change in step * np.eye(3)
+    ]
+    np.testing.assert_allclose(profile.jacobian(place), np.transpose(expected), atol=1e-6)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import numpy as np
 
@@ -46,6 +47,8 @@ MARGIN = 1.25
 LARGEST_EXCESS = 2.0
 EXTREME_TEMPERATURES_K = (3000.0, 10_000.0)
 WIDEST_FIT = 12.0  # beams
+# Logarithms of the narrowest and widest fit, over the beam's.
+WIDTHS = (-1.0, 1.5)
 # What an aperture may not reach: the nucleus, and sources without significant parallax or motion
 # that are not much fainter than the star (HII regions and clusters; fainter ones are background).
 NUCLEUS_BEAMS, NUCLEUS_ARCSEC = 1.0, 3.0
@@ -292,9 +295,12 @@ def _measure(image, band, star, column, row, sky, noise):
     start = _radius(peak, width, limit)
     half = _half_window(start, beam)
     part, x0, y0 = _cutout(image.data, column, row, half)
-    fit = _fit_gaussian(part, column - x0, row - y0, width, beam, star, scale)
     stellar = band_table()[band].pivot_um <= LONGEST_STELLAR_UM
     least = (SEEN_NOISE if stellar else SEEN_SIGMA) * noise
+    fit = None
+    # Else what stands out of the noise, however narrow, is too bright to be the star.
+    if least * math.exp(2 * WIDTHS[0]) < peak * _excess(band):
+        fit = _fit_gaussian(part, column - x0, row - y0, width, beam, star, scale)
     if (
         fit is not None
         and fit.peak > max(SEEN_SIGMA * fit.peak_error, least)
@@ -334,6 +340,7 @@ def _around(data, column, row, half):
     return float(np.median(ring)) if ring.size else math.nan
 
 
+@lru_cache(maxsize=64)
 def _excess(band):
     """Return how many times brighter than expected a star of any temperature may be in a band."""
     fluxes = [expected_flux(0.0, band, temperature) for temperature in EXTREME_TEMPERATURES_K]
@@ -367,6 +374,65 @@ class _Fit:
     peak_error: float
 
 
+class _Profile:
+    """A Gaussian on a plane over some pixels: residuals of centre and width, with constraints.
+
+    For each centre and width the peak and the plane follow linearly (variable projection: Golub &
+    Pereyra 1973), and so do their changes.
+
+    Parameters
+    ----------
+    x, y, values : ndarray of shape (n,)
+        Pixels from where the star is expected, and their brightness.
+    scatter : float
+        Of the values.
+    width : float
+        Of the PSF (sigma) in pixels.
+    place, log_width, width_scatter : float
+        Constraints: scatter of the centre in pixels, and the logarithm of the width over that of
+        the PSF with its scatter.
+    """
+
+    def __init__(self, x, y, values, scatter, width, place, log_width, width_scatter):
+        self.x, self.y, self.values, self.scatter = x, y, values, scatter
+        self.width, self.log_width = width, log_width
+        self.slopes = np.array([1 / place, 1 / place, 1 / width_scatter])
+        self.plane = np.stack([np.ones(len(values)), x, y], axis=1)
+        self._known = None
+
+    def linear(self, parameters):
+        """Return the matrix of the linear part and its QR decomposition."""
+        if self._known is None or not np.array_equal(self._known[0], parameters):
+            dx, dy, log_width = parameters
+            square = (self.x - dx) ** 2 + (self.y - dy) ** 2
+            sigma2 = (self.width * math.exp(log_width)) ** 2
+            matrix = np.column_stack([np.exp(-square / (2 * sigma2)), self.plane])
+            self._known = np.array(parameters), (matrix, *np.linalg.qr(matrix))
+        return self._known[1]
+
+    def residuals(self, parameters):
+        """Return residuals in units of the scatter, then those of the constraints."""
+        _, q, _ = self.linear(parameters)
+        rest = self.values - q @ (q.T @ self.values)
+        constraints = (parameters - np.array([0.0, 0.0, self.log_width])) * self.slopes
+        return np.append(rest / self.scatter, constraints)
+
+    def jacobian(self, parameters):
+        """Return the derivatives of `residuals`, of shape (n + 3, 3)."""
+        matrix, q, r = self.linear(parameters)
+        dx, dy, log_width = parameters
+        x, y = self.x - dx, self.y - dy
+        sigma2 = (self.width * math.exp(log_width)) ** 2
+        changes = matrix[:, :1] * np.stack([x, y, x**2 + y**2], axis=1) / sigma2
+        rest = self.values - q @ (q.T @ self.values)
+        # A peak that no pixel shows leaves a matrix of lower rank.
+        inverse = np.linalg.pinv(r)
+        peak = (inverse @ (q.T @ self.values))[0]
+        through = (changes - q @ (q.T @ changes)) * peak
+        through += np.outer(q @ inverse[0], rest @ changes)
+        return np.vstack([-through / self.scatter, np.diag(self.slopes)])
+
+
 def _fit_gaussian(part, x, y, width, beam, star, scale):
     """Fit a Gaussian on a plane, with soft constraints; return None where it cannot be.
 
@@ -383,25 +449,9 @@ def _fit_gaussian(part, x, y, width, beam, star, scale):
     if not scatter > 0:
         return None
     place = math.hypot(POSITION_SCATTER * beam, star.motion / scale)
-    plane = np.stack([np.ones(values.size), columns - x, rows - y], axis=1)
-
-    def linear(parameters):
-        dx, dy, log_width = parameters
-        sigma = width * math.exp(log_width)
-        square = (columns - x - dx) ** 2 + (rows - y - dy) ** 2
-        matrix = np.column_stack([np.exp(-square / (2 * sigma**2)), plane])
-        return matrix, np.linalg.lstsq(matrix, values, rcond=None)[0]
-
-    def residuals(parameters):
-        matrix, solution = linear(parameters)
-        dx, dy, log_width = parameters
-        constraints = [
-            dx / place,
-            dy / place,
-            (log_width - star.log_width) / star.width_scatter,
-        ]
-        return np.append((values - matrix @ solution) / scatter, constraints)
-
+    profile = _Profile(
+        columns - x, rows - y, values, scatter, width, place, star.log_width, star.width_scatter
+    )
     start = [0.0, 0.0, star.log_width]
     if star.motion / scale > beam / 2:
         # From where Gaia saw it, the slope of its profile now may not be felt.
@@ -409,9 +459,12 @@ def _fit_gaussian(part, x, y, width, beam, star, scale):
         peak = np.argmax(np.where(near, values, -np.inf))
         start[:2] = columns[peak] - x, rows[peak] - y
     farthest = 3 * place + 1
-    bounds = ([-farthest, -farthest, -1.0], [farthest, farthest, 1.5])
-    found = least_squares(residuals, start, bounds=bounds, loss="soft_l1", max_nfev=40)
-    matrix, solution = linear(found.x)
+    bounds = tuple(zip((-farthest, farthest), (-farthest, farthest), WIDTHS))
+    found = least_squares(
+        profile.residuals, start, profile.jacobian, bounds, loss="soft_l1", max_nfev=40
+    )
+    matrix, _, _ = profile.linear(found.x)
+    solution = np.linalg.lstsq(matrix, values, rcond=None)[0]
     rest = values - matrix @ solution
     # The scatter of most: a bulge or another star in a corner says nothing of this one.
     scatter = 1.4826 * np.median(np.abs(rest))

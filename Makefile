@@ -156,6 +156,11 @@ bench-maps: venv ## maps sharper than the far-infrared against the true dust of 
 	  --configfile config/super_resolution.yaml --cores $(CORES) $(ARGS)
 	PYTHONPATH=scripts $(PY) tests/bench/bench_maps.py results/super_resolution
 
+.PHONY: bench-survey
+bench-survey: venv ## fluxes and errors of a survey of simulated images against what was put in (hours)
+	$(SNAKEMAKE) results/mock/tables/closure.csv --configfile config/mock.yaml --cores $(CORES) $(ARGS)
+	PYTHONPATH=scripts $(PY) tests/bench/bench_survey.py results/mock
+
 .PHONY: bench-totals
 bench-totals: venv ## errors of sums over pixels against simulated galaxies (hours: it fits a survey)
 	$(SNAKEMAKE) $(foreach scale,global 18arcsec,results/mock_table/sed/$(scale)/full.parquet results/mock_table/features/$(scale).parquet) \

@@ -119,6 +119,27 @@ def test_weighted_is_the_dense_gaussian_solution(blur):
     np.testing.assert_allclose(found.sigma**2, left, rtol=1e-3)
 
 
+def test_a_prediction_that_its_galaxy_contradicts_is_believed_less(blur):
+    # `disc` is off by 0.3 and 0.4 in ln; a third, all and three times that is stated.
+    true, predicted, error = disc(4)
+    fitted = np.full(N_COARSE**2, np.nan)
+    fitted[blur.used] = blur.weights @ true
+    stated = np.full(N_COARSE**2, 0.05)
+    found = {
+        part: sr.match(
+            blur, predicted, constant(0.3 * part), constant(0.4 * part), fitted, stated, sr.WEIGHTED
+        )
+        for part in (1 / 3, 1.0, 3.0)
+    }
+    assert found[1 / 3].wider == pytest.approx(3, rel=0.35)
+    assert found[1.0].wider == pytest.approx(1, rel=0.25)
+    assert found[3.0].wider == 1
+    # Sigma is then that of a prediction that states its error.
+    ratio = found[1 / 3].sigma / found[1.0].sigma
+    assert np.median(ratio) == pytest.approx(1, abs=0.25)
+    assert rms(found[1 / 3].log - error) < 1.2 * rms(found[1.0].log - error)
+
+
 def test_far_from_noise_both_find_the_dust_that_the_prediction_missed(blur):
     true, predicted, error = disc(4)
     fitted = np.full(N_COARSE**2, np.nan)

@@ -39,6 +39,12 @@ LARGEST_CHANGE = 1.0
 EXACT_ERROR = 0.1 * TOLERANCE
 """Relative error that `EXACT` gives the fitted map: so small that it is followed."""
 
+WIDENINGS = np.geomspace(1, 10, 31)
+"""By how much the errors of a prediction may be too small for its galaxy."""
+
+MOST_COMPARED = 600
+"""Pixels of the fitted map that say so, spread over the galaxy."""
+
 LEAST_COVER = 0.8
 """A pixel of the fitted map takes part if predictions fill this share of its PSF."""
 
@@ -69,6 +75,8 @@ class Correction:
         Steps that were made.
     mismatch : float
         Largest relative difference between the blurred product and the fitted map.
+    wider : float
+        By how much the errors of the prediction were found too small.
     """
 
     log: np.ndarray
@@ -76,6 +84,7 @@ class Correction:
     gain: np.ndarray
     steps: int
     mismatch: float
+    wider: float = 1.0
 
     @property
     def converged(self):
@@ -183,14 +192,17 @@ def match(blur, predicted, shared, own, fitted, error, method):
     believed = np.full(len(error), EXACT_ERROR) if method == EXACT else error
     field = sparse.hstack([shared[:, None], blur.smooth.multiply(own[:, None])], format="csr")
     z = np.zeros(field.shape[1])
-    mismatch, steps = math.inf, 0
+    mismatch, steps, wider = math.inf, 0, 1.0
     while True:
         product = weights @ (predicted * np.exp(field @ z))
         difference = np.log(fitted / product)
         before, mismatch = mismatch, float(np.max(np.abs(np.expm1(difference)), initial=0.0))
         design = (weights.multiply(predicted * np.exp(field @ z)) / product[:, None]) @ field
         scaled = sparse.csr_array(design / believed[:, None])
-        precision = splu(sparse.csc_array(sparse.eye_array(len(z)) + scaled.T @ scaled))
+        if method == WEIGHTED:
+            wider = _widening(scaled, difference / believed + scaled @ z)
+        prior = sparse.eye_array(len(z)) / wider**2
+        precision = splu(sparse.csc_array(prior + scaled.T @ scaled))
         # A weighted product need not agree: it is done when a step changes nothing.
         done = mismatch <= TOLERANCE if method == EXACT else abs(before - mismatch) < 1e-4
         if done or steps == MAX_STEPS:
@@ -200,11 +212,36 @@ def match(blur, predicted, shared, own, fitted, error, method):
             1.0, LARGEST_CHANGE / max(np.max(np.abs(field @ step), initial=0.0), 1e-12)
         )
         steps += 1
-    prior = shared**2 + own**2
     left = _variance(precision, field)
     noise = _noise(precision, field, scaled, error / believed) if method == EXACT else 0.0
-    gain = np.clip(1 - left / prior, 0, 1)
-    return Correction(field @ z, np.sqrt(left + noise), gain, steps, mismatch)
+    gain = np.clip(1 - left / (wider**2 * (shared**2 + own**2)), 0, 1)
+    return Correction(field @ z, np.sqrt(left + noise), gain, steps, mismatch, wider)
+
+
+def _widening(design, data):
+    """Return by how much the errors of a prediction must be wider to agree with a fitted map.
+
+    Parameters
+    ----------
+    design : scipy.sparse.csr_array of shape (n_coarse, n_field)
+        Change of the blurred map with each number of the field, in units of the fit's error.
+    data : ndarray of shape (n_coarse,)
+        Fitted minus predicted map in the same units.
+
+    Returns
+    -------
+    float
+        Of `WIDENINGS`, that under which the data are likeliest: their covariance is
+        widening^2 design design^T + 1.
+    """
+    rows = np.linspace(0, len(data) - 1, min(len(data), MOST_COMPARED)).astype(int)
+    if not len(rows):
+        return 1.0
+    values, vectors = np.linalg.eigh((design[rows] @ design[rows].T).toarray())
+    squares = (vectors.T @ data[rows]) ** 2
+    variances = np.multiply.outer(np.square(WIDENINGS), np.maximum(values, 0)) + 1
+    loss = np.sum(np.log(variances) + squares / variances, axis=1)
+    return float(WIDENINGS[int(np.argmin(loss))])
 
 
 def match_maps(sky, predictions, photometry, short, stars, coarse, full, method):
@@ -323,6 +360,7 @@ def _cards(name, found, method):
     cards = {
         f"DC_SR{key}N": (found.steps, f"{name}: steps of matching"),
         f"DC_SR{key}D": (round(found.mismatch, 5), f"{name}: largest difference that is left"),
+        f"DC_SR{key}W": (round(found.wider, 3), f"{name}: widening of the prediction's errors"),
     }
     if method == EXACT:
         cards[f"DC_SR{key}C"] = (bool(found.converged), f"{name}: whether within 1%")

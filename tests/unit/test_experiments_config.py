@@ -157,7 +157,7 @@ def test_refusals_are_one_sentence(write, text, message):
 def test_a_missing_file_names_those_that_exist():
     with pytest.raises(
         DataError,
-        match="does not exist: there are angular_scales, any_bands, any_scale, ",
+        match="does not exist: there are angular_scales, any_bands, any_scale, fiducial, ",
     ):
         read_experiments(run(["nosuch"]))
 

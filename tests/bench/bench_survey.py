@@ -50,7 +50,6 @@ def pixel_pulls(folder, galaxies):
         stated = float(next(iter(read_csv(folder / f"mock/reddening/{name}.csv", ("ebv",))))["ebv"])
         rows = {band: k for k, band in enumerate(put_in["band"])}
         radius = cube.grid.elliptical_radius(galaxy.pa, galaxy.axis_ratio) / galaxy.d25_arcsec * 2
-        good = (cube.mask & MASKED) == 0
         for k, band in enumerate(cube.bands):
             if cube.why[k] or band not in maps:
                 continue
@@ -58,10 +57,11 @@ def pixel_pulls(folder, galaxies):
             undone = 10 ** (0.4 * (band_table()[band].extinction * stated - true_extinction))
             gain = undone * (1 + put_in["calibration_error"][rows[band]])
             error = np.hypot(cube.parts["RMS"][k], cube.parts.get("POIS", 0 * cube.flux)[k])
+            good = (cube.mask[k] & MASKED) == 0
             pull = (cube.flux[k] / gain - maps[band]) / error
             for found, where in (
                 (around, good & (radius > SKY_FROM)),
-                (inside, good & ((cube.mask & OUTSIDE) == 0)),
+                (inside, good & ((cube.mask[k] & OUTSIDE) == 0)),
             ):
                 found.setdefault(band, []).append(pull[where & np.isfinite(pull)])
     return around, inside
@@ -77,9 +77,9 @@ def main(folder):
         print(f"\n{quantity} {scale}: mean, largest, of flux inside D25 (galaxies)")
         for band, found in by_band.items():
             values = np.array([value for value, _ in found])
-            worst = int(np.argmax(np.abs(values)))
+            worst = int(np.nanargmax(np.abs(values)))
             print(
-                f"  {band:12s} {100 * values.mean():+7.2f}% {100 * values[worst]:+8.2f}% "
+                f"  {band:12s} {100 * np.nanmean(values):+7.2f}% {100 * values[worst]:+8.2f}% "
                 f"{found[worst][1]} ({len(values)})"
             )
     around, inside = pixel_pulls(folder, galaxies)

@@ -466,7 +466,7 @@ def fine_input(wildcards):
     """Return what predictions finer than the far-infrared are made of."""
     regressor = EXPERIMENTS[FINE["experiment"]]["regressors"][0]
     return {
-        "features": feature_file(FINE["experiment"], FINE["scale"]),
+        "features": [feature_file(FINE["experiment"], FINE["scale"])],
         "folds": f"{RESULTS}/folds.csv",
         "models": model_folders(FINE["experiment"], regressor),
     }

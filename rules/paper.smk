@@ -54,7 +54,7 @@ rule told_scale:
 
 
 # Pixels finer than the far-infrared, of which nothing is known but what the models predict.
-rule predict_fine:
+use rule predict_folds as predict_fine with:
     input:
         unpack(fine_input),
     output:
@@ -63,16 +63,14 @@ rule predict_fine:
         log_of("predict_fine"),
     benchmark:
         benchmark_of("predict_fine")
-    conda:
-        "../envs/learning.yaml"
     params:
         code=code_hash("learning"),
-        selection=EXPERIMENTS[FINE["experiment"]]["selection"]
-        | {"scales": [FINE["scale"]]},
+        experiment={
+            "selection": EXPERIMENTS[FINE["experiment"]]["selection"]
+            | {"scales": [FINE["scale"]]}
+        },
     message:
         "Predicting the pixels of {FINE[scale]} ({FINE[experiment]})"
-    script:
-        "../scripts/predict_fine.py"
 
 
 rule fig1:

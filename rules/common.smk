@@ -445,6 +445,12 @@ FINE = {
     "experiment": FIGURES["fine"]["experiment"] or FIGURE_EXPERIMENT,
     "scale": FIGURES["fine"]["scale"] or FIGURE_SCALE,
 }
+for key, known in (("experiment", list(EXPERIMENTS)), ("scale", SCALES)):
+    if FINE[key] not in known:
+        raise WorkflowError(
+            f"dustcast: figures.fine.{key}: {FINE[key]} is not one of the run's, "
+            f"{', '.join(known)}: add it there or name one of these"
+        )
 # At a scale that nothing is learned at, predictions are a table of their own.
 FINE_PREDICTIONS = (
     FINE["experiment"] if FINE["scale"] in LEARNED else f"at_{FINE['scale']}"

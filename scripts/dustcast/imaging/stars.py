@@ -141,8 +141,9 @@ def star_mask(apertures, wcs, shape):
     x, y = pixel(wcs, [star.ra for star in apertures], [star.dec for star in apertures])
     for column, row, star in zip(x, y, apertures):
         radius = star.radius / scale
+        reach = max(radius, 0.5)
         # Also false for NaN, off the projection.
-        if not (-radius <= column < shape[1] + radius and -radius <= row < shape[0] + radius):
+        if not (-reach <= column < shape[1] + reach and -reach <= row < shape[0] + reach):
             continue
         if -0.5 <= column < shape[1] - 0.5 and -0.5 <= row < shape[0] - 0.5:
             mask[round(row), round(column)] = True

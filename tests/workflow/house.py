@@ -51,8 +51,12 @@ _USE = re.compile(r"(?P<indent>\s*)use\s+rule\s+(?P<base>\w+)\s+as\s+(?P<name>\w
 _DIRECTIVE = re.compile(r"(\s+)([a-z_]+)\s*:(.*)")
 
 
-def parse_rules(text, file):
-    """Return the rules of one Snakefile's text, those made by ``use rule ... with`` too."""
+def parse_rules(text, file, before=()):
+    """Return the rules of one Snakefile's text, those made by ``use rule ... with`` too.
+
+    `before` are rules of the files that are included before it, on which its own may build.
+    """
+    known = {rule.name: rule for rule in before}
     rules = {}
     rule = directive = inner = None
     depth = 0
@@ -64,7 +68,7 @@ def parse_rules(text, file):
         begin = _RULE.match(bare) or _USE.match(bare)
         if begin:
             found = begin.groupdict()
-            base = rules[found["base"]].directives if "base" in found else {}
+            base = (known | rules)[found["base"]].directives if "base" in found else {}
             rule = rules[found["name"]] = Rule(found["name"], Path(file), dict(base))
             depth, inner, directive = len(found["indent"]), None, None
             continue
@@ -86,13 +90,11 @@ def parse_rules(text, file):
 @functools.cache
 def all_rules():
     """Return every rule of the Snakefile and of rules/."""
-    files = [REPOSITORY / "Snakefile", *sorted((REPOSITORY / "rules").glob("*.smk"))]
-    return [
-        rule
-        for file in files
-        if file.exists()
-        for rule in parse_rules(file.read_text(encoding="utf-8"), file)
-    ]
+    rules = []
+    for file in [REPOSITORY / "Snakefile", *sorted((REPOSITORY / "rules").glob("*.smk"))]:
+        if file.exists():
+            rules += parse_rules(file.read_text(encoding="utf-8"), file, rules)
+    return rules
 
 
 def script_rules():

@@ -3,7 +3,8 @@
 Reads what the rules of images and truth left of a run of config/mock.yaml, and prints for each
 band, over all galaxies: how far convolution and resampling change the flux inside D25 (noise, stars
 and sky apart), and the scatter of pixels in units of their background error around the galaxies and
-inside D25, calibration and extinction set to what was put in.
+inside D25, calibration and extinction set to what was put in. Around the galaxies it also says how
+much of that is the scatter within an image and how much the level of its sky.
 """
 
 import sys
@@ -23,6 +24,7 @@ SKY_FROM = 1.8
 # Images of which this share or less is missing have no edge cut off.
 COVERED = 0.9
 OUTSIDE, MASKED = 4, 3
+LEAST_PIXELS = 50  # of an image whose level and scatter are told apart
 
 
 def stage_rows(folder):
@@ -67,6 +69,11 @@ def pixel_pulls(folder, galaxies):
     return around, inside
 
 
+def scatter(values):
+    """Return the standard deviation that the median absolute deviation stands for."""
+    return 1.4826 * np.median(np.abs(values - np.median(values)))
+
+
 def main(folder):
     """Print the tables."""
     galaxies = galaxy_table(folder / "sample/galaxies.csv")
@@ -83,13 +90,15 @@ def main(folder):
                 f"{found[worst][1]} ({len(values)})"
             )
     around, inside = pixel_pulls(folder, galaxies)
-    print(f"\npulls at {SCALE}: standard deviation (and 1.48 MAD), around and inside")
+    print(f"\npulls at {SCALE}: standard deviation (and 1.48 MAD), around and inside; around:")
     for band in around:
         cells = []
         for pulls in (np.concatenate(around[band]), np.concatenate(inside[band])):
-            robust = 1.4826 * np.median(np.abs(pulls - np.median(pulls)))
-            cells.append(f"{np.std(pulls):.3f} ({robust:.3f}, {len(pulls)} pixels)")
-        print(f"  {band:12s}", *cells)
+            cells.append(f"{np.std(pulls):.3f} ({scatter(pulls):.3f}, {len(pulls)} pixels)")
+        images = [pulls for pulls in around[band] if len(pulls) > LEAST_PIXELS]
+        level = np.sqrt(np.mean([np.median(pulls) ** 2 for pulls in images]))
+        within = np.mean([scatter(pulls) for pulls in images])
+        print(f"  {band:12s}", *cells, f"an image: {within:.3f}, level {level:.2f}")
 
 
 if __name__ == "__main__":

@@ -18,9 +18,9 @@ from dustcast.bands import band_table
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 PAPER = "config/paper.yaml"
-# Unit of each rule's work.
 # What the fiducial experiment needs; others have fits of their own.
 FIDUCIAL_FITS = ("full", "short")
+# Unit of each rule's work.
 UNITS = {
     "find_stars": "Mpixel of images",
     "clean_image": "Mpixel of images",

@@ -64,6 +64,16 @@ class _WithoutPandas:
         raise ModuleNotFoundError("pandas is hidden from jobs", name=module.__name__)
 
 
+@contextlib.contextmanager
+def _without_pandas():
+    """Hide pandas while the body runs."""
+    sys.meta_path.insert(0, _WithoutPandas)
+    try:
+        yield
+    finally:
+        sys.meta_path.remove(_WithoutPandas)
+
+
 # Where files lie says nothing of what is in them.
 UNTOLD = frozenset({"data_dir", "mirror"})
 
@@ -93,8 +103,7 @@ def run(snakemake):
         With code 1, after a `DataError`.
     """
     log = snakemake.log[0] if snakemake.log else None
-    sys.meta_path.insert(0, _WithoutPandas)
-    with running_record(snakemake):
+    with _without_pandas(), running_record(snakemake):
         try:
             with _redirected(log):
                 try:

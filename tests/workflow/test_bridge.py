@@ -1,3 +1,5 @@
+import importlib
+import importlib.util
 import json
 import logging
 import os
@@ -24,6 +26,16 @@ def job(tmp_path, *, log=True, config=None, threads=1):
         wildcards={"galaxy": "NGC3031"},
         params={"code": "0123456789ab"},
     )
+
+
+def test_pandas_is_found_but_not_loaded_while_a_job_runs(tmp_path, monkeypatch):
+    monkeypatch.delitem(sys.modules, "pandas", raising=False)
+    finders = list(sys.meta_path)
+    with bridge.run(job(tmp_path)):
+        assert importlib.util.find_spec("pandas") is not None
+        with pytest.raises(ImportError, match="pandas is hidden"):
+            importlib.import_module("pandas")
+    assert sys.meta_path == finders
 
 
 def test_tables_learn_where_they_come_from(tmp_path, monkeypatch):

@@ -198,8 +198,8 @@ def fit_sigma(inputs, residual, weight, galaxy, settings=None, seed=0, pixel_sca
     galaxy = np.asarray(galaxy)
     weight = weight / np.mean(weight)
     scale = np.sqrt(np.average(residual**2, weights=weight)) or 1.0
-    sample = _Samples(inputs, residual / scale, weight, galaxy)
-    pixel_scale = None if pixel_scale is None else np.asarray(pixel_scale, dtype=str)
+    pixel_scale = np.asarray([""] * len(galaxy) if pixel_scale is None else pixel_scale, dtype=str)
+    sample = _Samples(inputs, residual / scale, weight, galaxy, pixel_scale)
     holdout = chosen["validation"] == "holdout"
     if holdout and len(np.unique(galaxy)) >= chosen["min_galaxies_holdout"]:
         n_splits = round(1 / chosen["validation_fraction"])
@@ -208,34 +208,42 @@ def fit_sigma(inputs, residual, weight, galaxy, settings=None, seed=0, pixel_sca
         rounds, _ = _tune(sample, chosen, seed)
         booster, _ = _boost(sample, chosen, rounds, seed)
         log_variance = booster.predict(validation.matrix(), output_margin=True)
-        pixel_scale = None if pixel_scale is None else pixel_scale[test]
     else:
         rounds, log_variance = _tune(sample, chosen, seed)
         booster, _ = _boost(sample, chosen, rounds, seed)
         validation = sample
-    chi2 = validation.chi2(log_variance)
-    factors = {}
-    if pixel_scale is not None and len(set(pixel_scale.tolist())) > 1:
-        for name in sorted(set(pixel_scale.tolist())):
-            rows = pixel_scale == name
-            n_galaxies = len(np.unique(validation.galaxy[rows]))
-            own = validation.rows(rows).chi2(log_variance[rows])
-            total = n_galaxies * own + chosen["scale_prior"] * chi2
-            factors[name] = float(np.sqrt(total / (n_galaxies + chosen["scale_prior"]))) or 1.0
-    return SigmaModel(booster, scale, np.sqrt(chi2) or 1.0, factors)
+    factor = np.sqrt(validation.chi2(log_variance)) or 1.0
+    factors = _scale_factors(validation, log_variance, chosen["scale_prior"])
+    return SigmaModel(booster, scale, factor, factors)
+
+
+def _scale_factors(validation, log_variance, prior):
+    """Return the factor of each pixel scale, none where there is one scale only."""
+    names = np.unique(validation.pixel_scale).tolist()
+    if len(names) < 2:
+        return {}
+    chi2, factors = validation.chi2(log_variance), {}
+    for name in names:
+        rows = validation.pixel_scale == name
+        part = validation.rows(rows)
+        n_galaxies = len(np.unique(part.galaxy))
+        total = n_galaxies * part.chi2(log_variance[rows]) + prior * chi2
+        factors[name] = float(np.sqrt(total / (n_galaxies + prior))) or 1.0
+    return factors
 
 
 class _Samples:
     """What the booster trains on: features, residuals in units of their scatter, weights."""
 
-    def __init__(self, inputs, residual, weight, galaxy):
+    def __init__(self, inputs, residual, weight, galaxy, pixel_scale):
         self.inputs = inputs
         self.residual = residual
         self.weight = weight
         self.galaxy = galaxy
+        self.pixel_scale = pixel_scale
 
     def rows(self, keep):
-        columns = (self.inputs, self.residual, self.weight, self.galaxy)
+        columns = (self.inputs, self.residual, self.weight, self.galaxy, self.pixel_scale)
         return _Samples(*(column[keep] for column in columns))
 
     def matrix(self):

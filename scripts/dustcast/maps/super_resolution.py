@@ -181,7 +181,9 @@ def match(blur, predicted, shared, own, fitted, error, method):
     The error of ln(predicted) is a field c = shared z_0 + own (smooth z) with independent normal
     z; the fitted map knows ln sum(weights predicted e^c) up to `error`. z is the most probable
     one, found by Gauss-Newton steps: the fitted map moves a pixel as far as the inverse
-    variances of both justify. `EXACT` is the same for a fitted map without error.
+    variances of both justify. `WEIGHTED` first widens the field's errors by the number under
+    which the differences of both maps are likeliest. `EXACT` is the same for a fitted map without
+    error.
     """
     from scipy import sparse
     from scipy.sparse.linalg import splu

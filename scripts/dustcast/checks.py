@@ -35,9 +35,10 @@ def check_model(config):
         settings = json.loads((Path(folder) / "settings.json").read_text(encoding="utf-8"))
         trained = settings["bands"]
     except (OSError, KeyError, json.JSONDecodeError):
+        made = f", or run snakemake {folder} with the configuration of that run first"
         raise DataError(
             f"maps.model: {folder} holds no model (settings.json with its bands): name a folder "
-            "that rule ship_model wrote"
+            f"that rule ship_model wrote{made if folder.startswith('results/') else ''}"
         ) from None
     for name, paths in config["survey"]["images"].items():
         strange = [band for band in _inputs(paths) if band not in trained]

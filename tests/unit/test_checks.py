@@ -186,6 +186,9 @@ def test_bands_that_make_no_map(tmp_path):
         check(config({"WISE_12": path, "WISE_22": path}, scales=["7arcsec"]))
     with pytest.raises(DataError, match=r"maps\.model: nowhere holds no model"):
         checks.check_model(config({"WISE_12": path}, maps={"model": "nowhere"}))
+    other = {"model": "results/other/shipped/mine"}
+    with pytest.raises(DataError, match="or run snakemake results/other/shipped/mine with"):
+        checks.check_model(config({"WISE_12": path}, maps=other))
     (tmp_path / "settings.json").write_text('{"bands": ["WISE_3.4"]}')
     with pytest.raises(DataError, match="the model was not trained on WISE_12"):
         checks.check_model(config({"WISE_12": path}, maps={"model": str(tmp_path)}))

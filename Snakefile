@@ -2,8 +2,9 @@
 #
 #   snakemake --configfile config/demo.yaml --cores 2      (or: make demo)
 #
-# Data flow from top to bottom of the includes: who is observed, photometry, model fits, learning,
-# figures. README.md says what a run makes, config/README.md what can be configured.
+# Data flow from top to bottom of the includes: who is observed, images and their photometry (or
+# simulated ones), model fits, learning, maps, figures, and what the paper shows. README.md says
+# what a run makes, config/README.md what can be configured.
 import math
 import re
 import sys

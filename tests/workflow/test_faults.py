@@ -74,12 +74,14 @@ def kill_at_random(folder, run, process, chance, target):
             n_more -= len(new)
         time.sleep(0.02)
     time.sleep(chance.uniform(0, 1.5))
-    victims = live_jobs(folder, run) if target == "job" else drivers(process)
-    if process.poll() is not None or not victims:
-        return False
-    with contextlib.suppress(ProcessLookupError):
-        os.kill(chance.choice(victims), signal.SIGKILL)
-        return True
+    while process.poll() is None:
+        # No job may be alive just now: Snakemake is between two of them.
+        victims = live_jobs(folder, run) if target == "job" else drivers(process)
+        if victims:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(chance.choice(victims), signal.SIGKILL)
+                return True
+        time.sleep(0.02)
     return False
 
 

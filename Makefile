@@ -152,7 +152,7 @@ bench-cost: venv ## one galaxy of archive size, and docs/cost.md from it (DUSTCA
 bench-maps: venv ## maps sharper than the far-infrared against the true dust of simulated galaxies
 	$(SNAKEMAKE) results/mock_table/shipped/any_scale --configfile config/mock_table.yaml \
 	  --cores $(CORES) $(ARGS)
-	$(SNAKEMAKE) maps $(foreach name,005 006 015 022,results/super_resolution/mock/maps/MOCK$(name)/6.7arcsec.fits) \
+	$(SNAKEMAKE) maps $(foreach name,005 006 010 012 015 020 022,results/super_resolution/mock/maps/MOCK$(name)/6.7arcsec.fits) \
 	  --configfile config/super_resolution.yaml --cores $(CORES) $(ARGS)
 	PYTHONPATH=scripts $(PY) tests/bench/bench_maps.py results/super_resolution
 

@@ -15,7 +15,7 @@ OFFICIAL = "official"
 FEATURE_KEYS = ("short", "truth", "reference", "w1", "dropout")
 SELECTION_KEYS = (
     *("drop_bands", "observed", "flux_errors", "scales", "log_scale"),
-    *("radius", "hubble_stage", "neighbours", "shared"),
+    *("radius", "hubble_stage", "neighbours", "shared", "temperature"),
 )
 TRAINING_KEYS = ("train_scales", "leave_out", "train_share", "max_rows")
 OTHER_KEYS = ("description", "regressors", "fold_seeds", "settings", "keep_models")
@@ -24,6 +24,7 @@ FIDUCIAL = "fiducial"
 HIGHLIGHTED = "highlighted"
 FORESTS = ("random_forest", "extra_trees")
 W1_KINDS = ("surface_brightness", "luminosity")
+TEMPERATURES = ("mean", "geometric")
 LISTS = {
     **{"drop_bands": str, "scales": str, "shared": str, "train_scales": str},
     **{"leave_out": str, "regressors": str, "fold_seeds": int},
@@ -157,6 +158,8 @@ def _check(config, name, features, content):
         raise DataError(f"{name}: truth is {features['truth']!r}: use one of {', '.join(truths)}")
     if features["w1"] not in W1_KINDS:
         raise DataError(f"{name}: w1 is {features['w1']!r}: use {' or '.join(W1_KINDS)}")
+    if (kind := content.get("temperature", TEMPERATURES[0])) not in TEMPERATURES:
+        raise DataError(f"{name}: temperature is {kind!r}: use {' or '.join(TEMPERATURES)}")
     check_bands([features["reference"], *content.get("drop_bands", [])], name)
     for scale in (s for key in ("scales", "train_scales", "shared") for s in content.get(key, [])):
         if scale not in config["scales"]:

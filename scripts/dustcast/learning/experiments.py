@@ -8,7 +8,12 @@ from pathlib import Path
 import numpy as np
 
 from dustcast.bands import REFERENCE_BAND
-from dustcast.learning.features import TARGETS, concatenate, sample_weights
+from dustcast.learning.features import (
+    TARGETS,
+    concatenate,
+    geometric_temperature,
+    sample_weights,
+)
 from dustcast.learning.regressors import (
     fit_regressor,
     load_model,
@@ -30,6 +35,7 @@ EXPERIMENT_DEFAULTS = {
     "hubble_stage": False,
     "neighbours": False,
     "shared": None,
+    "temperature": "mean",
 }
 """Settings of `select_features`."""
 
@@ -73,7 +79,8 @@ def select_features(features, experiment):
         ``log_scale``, use the pixel scale (default: where two or more scales remain);
         ``radius``, ``hubble_stage``, use r / R25 or the galaxy's stage; ``neighbours``, use the
         mean colours and brightness of the up to eight pixels around; ``shared``, scales at all
-        of which a galaxy must have samples.
+        of which a galaxy must have samples; ``temperature``, whether Td is that of the ``mean``
+        of Umin (the default, as in the paper) or of its ``geometric`` mean.
 
     Returns
     -------
@@ -111,6 +118,8 @@ def select_features(features, experiment):
     if chosen["shared"]:
         table = table.rows(_at_all(table, chosen["shared"]))
     table = Table(table, units=features.units, meta=features.meta | {"reference": new})
+    if chosen["temperature"] == "geometric":
+        table["Td"], table["Td_err"] = geometric_temperature(table["Td"], table["Td_err"])
     if new != old:
         shift = table.pop(f"c_{new}")
         for name in [name for name in table if name.startswith("c_")]:

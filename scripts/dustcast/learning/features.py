@@ -57,6 +57,54 @@ def dust_temperature(umin):
     return DUST_TEMPERATURE_UMIN_1_K * np.asarray(umin, float) ** DUST_TEMPERATURE_EXPONENT
 
 
+def geometric_mean(mean, error):
+    """Return the geometric mean of a positive quantity of known mean and standard deviation.
+
+    Parameters
+    ----------
+    mean, error : array_like of shape (n,)
+        Posterior mean and standard deviation; an error that is not finite counts as none.
+
+    Returns
+    -------
+    value : numpy.ndarray of shape (n,)
+        exp(<ln x>) of the log-normal distribution of that mean and standard deviation,
+        mean / sqrt(1 + (error / mean)^2).
+    sigma : numpy.ndarray of shape (n,)
+        Its standard deviation of ln x; NaN where the error is.
+    """
+    mean, error = np.asarray(mean, float), np.asarray(error, float)
+    variance = np.log1p((error / mean) ** 2)
+    return mean * np.exp(-np.where(np.isfinite(variance), variance, 0) / 2), np.sqrt(variance)
+
+
+def geometric_temperature(temperature, error):
+    """Return the dust temperature of the geometric mean of Umin, and its error.
+
+    Parameters
+    ----------
+    temperature, error : array_like of shape (n,)
+        Td and Td_err of `targets_from_fit`, in K: those of the mean of Umin.
+
+    Returns
+    -------
+    temperature, error : numpy.ndarray of shape (n,)
+        Likewise of exp(<ln Umin>), see `geometric_mean`.
+
+    Notes
+    -----
+    Where the far-infrared is faint the posterior of Umin reaches over the decades of its prior,
+    and the mean is what the hot end says: 29 K for no data at all, where half of the models are
+    below 22 K.
+    """
+    power = 1 / DUST_TEMPERATURE_EXPONENT
+    umin = (np.asarray(temperature, float) / DUST_TEMPERATURE_UMIN_1_K) ** power
+    relative = np.asarray(error, float) / temperature * power
+    value, sigma = geometric_mean(umin, umin * relative)
+    value = dust_temperature(value)
+    return value, value * sigma * DUST_TEMPERATURE_EXPONENT
+
+
 def sample_weights(galaxy, scale=None):
     """Return weights that give every galaxy the same say, however many samples it has.
 

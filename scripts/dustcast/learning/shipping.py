@@ -21,6 +21,7 @@ from dustcast.learning.experiments import FoldModel, feature_matrix, train_fold
 from dustcast.learning.features import (
     TARGETS,
     build_features,
+    geometric_temperature,
     sample_weights,
     targets_from_fit,
 )
@@ -148,7 +149,7 @@ class MapModel:
             table[f"{target}_sigma_pixel"] = wider * np.sqrt(1 - shared)
             table[f"{target}_applic"] = self.applicability.classify(inputs, sigma, target)
         if full is not None:
-            table |= _truth(full, table["id"])
+            table |= _truth(full, table["id"], selection.get("temperature", "mean"))
         table.meta = {
             "model": settings["name"],
             "fold": part,
@@ -494,12 +495,14 @@ def _markdown(table, label):
     return lines
 
 
-def _truth(full, sample_id):
+def _truth(full, sample_id, temperature):
     """Return what a full fit says of samples; NaN for those that it lacks."""
     row = {name: k for k, name in enumerate(full["id"])}
     rows = np.array([row.get(name, -1) for name in sample_id], dtype=int)
     columns = {}
     targets = targets_from_fit(full)
+    if temperature == "geometric":
+        targets["Td"], targets["Td_err"] = geometric_temperature(targets["Td"], targets["Td_err"])
     for name in TARGETS:
         columns[f"{name}_true"] = targets[name]
         columns[f"{name}_true_err"] = targets[f"{name}_err"]

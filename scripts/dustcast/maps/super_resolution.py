@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from dustcast.learning.features import geometric_mean
 from dustcast.maps.totals import LN10, QUANTITIES, extensive
 from dustcast.tables import DataError, Table
 from dustcast.units import (
@@ -306,8 +307,8 @@ def match_maps(sky, predictions, photometry, short, stars, coarse, full, method)
         (temperature / DUST_TEMPERATURE_UMIN_1_K) ** (1 / DUST_TEMPERATURE_EXPONENT),
         relative * predictions["Td_sigma_galaxy"],
         relative * predictions["Td_sigma_pixel"],
-        full["bayes.dust.umin"],
-        full["bayes.dust.umin_err"] / full["bayes.dust.umin"],
+        # A posterior over decades: its mean would be what the hot end says.
+        *geometric_mean(full["bayes.dust.umin"], full["bayes.dust.umin_err"]),
         method,
     )
     table["Td"] = DUST_TEMPERATURE_UMIN_1_K * field**DUST_TEMPERATURE_EXPONENT

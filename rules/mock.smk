@@ -222,6 +222,7 @@ if MOCK:
             code=code_hash("sed"),
             bands=fitted_bands,
             options={key: config["sed"][key] for key in FIT_OPTIONS},
+            logs=[],
             marginals=[],
         message:
             "Fitting the true fluxes of {wildcards.sample}"

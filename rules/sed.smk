@@ -178,6 +178,8 @@ else:
             code=code_hash("sed"),
             bands=fitted_bands,
             options={key: config["sed"][key] for key in FIT_OPTIONS},
+            # Its posterior reaches over decades: matched maps need the mean of the logarithm.
+            logs=["dust.umin"],
             marginals=config["sed"]["marginals"],
         message:
             "Fitting the SEDs of {wildcards.sample}: {wildcards.fit} fit"

@@ -13,6 +13,7 @@ if __name__ == "__main__":
             load_grid(snakemake.input.grid),
             snakemake.params.bands,
             FitOptions(threads=threads(snakemake), **snakemake.params.options),
+            logs=snakemake.params.logs,
             marginals=snakemake.params.marginals,
             meta=origin,
             progress=progress(0, "SEDs fitted").until,

@@ -160,6 +160,10 @@ def _check(config, name, features, content):
         raise DataError(f"{name}: w1 is {features['w1']!r}: use {' or '.join(W1_KINDS)}")
     if (kind := content.get("temperature", TEMPERATURES[0])) not in TEMPERATURES:
         raise DataError(f"{name}: temperature is {kind!r}: use {' or '.join(TEMPERATURES)}")
+    if kind != TEMPERATURES[0] and features["truth"] == OFFICIAL:
+        raise DataError(
+            f"{name}: temperature is {kind}, which the official table has not: let truth be a fit"
+        )
     check_bands([features["reference"], *content.get("drop_bands", [])], name)
     for scale in (s for key in ("scales", "train_scales", "shared") for s in content.get(key, [])):
         if scale not in config["scales"]:

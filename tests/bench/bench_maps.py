@@ -16,7 +16,7 @@ from astropy.wcs import WCS
 from scipy.interpolate import LinearNDInterpolator, NearestNDInterpolator
 
 from dustcast.imaging.cube import read_cube
-from dustcast.learning.features import geometric_mean
+from dustcast.learning.features import log_umin
 from dustcast.maps import super_resolution
 from dustcast.maps.products import read_sky, same_rows
 from dustcast.maps.totals import extensive
@@ -89,9 +89,8 @@ def galaxy_errors(folder, galaxy, stars):
     } | {"Td": predictions["Td"]}
     world = WCS(fine.header).pixel_to_world_values(predictions["x"], predictions["y"])
     there = np.column_stack(WCS(coarse.header).world_to_pixel_values(*world))
-    mean, error = (full[f"bayes.dust.umin{end}"] for end in ("", "_err"))
     maps = {"prediction": prediction}
-    for kind, umin in zip(FITTED, (mean, geometric_mean(mean, error)[0])):
+    for kind, umin in zip(FITTED, (full["bayes.dust.umin"], np.exp(log_umin(full)[0]))):
         maps[kind] = upsampled(full, umin, coarse, there)
     pulls = {}
     for method in super_resolution.METHODS:
@@ -137,7 +136,9 @@ def main(folder):
             if low == 0:
                 rows = noise < high
             rms = [np.sqrt(np.nanmean(errors[kind, name][rows] ** 2)) for kind in MAPS]
-            chi2 = [np.nanmean(errors[f"{m} pull", name][rows] ** 2) for m in super_resolution.METHODS]
+            chi2 = [
+                np.nanmean(errors[f"{m} pull", name][rows] ** 2) for m in super_resolution.METHODS
+            ]
             cells = [f"{value:.3f}" for value in rms] + [f"{value:.2f}" for value in chi2]
             print(f"{low:g} to {high:g}", rows.sum(), *cells, sep=" | ")
 

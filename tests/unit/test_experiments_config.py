@@ -142,6 +142,8 @@ def test_what_only_selects_uses_the_tables_of_the_run(write):
         ),
         ("short: tiny", "the fit tiny is not one of full, full26, short, short_no_wise"),
         ("w1: flux", "w1 is 'flux': use surface_brightness or luminosity"),
+        ("temperature: warm", "temperature is 'warm': use mean or geometric"),
+        ("{temperature: geometric, truth: official}", "which the official table has not: let"),
         ("reference: W1", "the band W1 is not known"),
         ("short: short_no_wise", "does not see the reference band WISE_3.4: name another"),
         ("reference: PACS_100", "the fit short does not see the reference band PACS_100"),
@@ -157,7 +159,7 @@ def test_refusals_are_one_sentence(write, text, message):
 def test_a_missing_file_names_those_that_exist():
     with pytest.raises(
         DataError,
-        match="does not exist: there are angular_scales, any_bands, any_scale, fiducial, ",
+        match="does not exist: there are angular_scales, any_bands, any_scale, ensemble, ",
     ):
         read_experiments(run(["nosuch"]))
 

@@ -211,6 +211,16 @@ def test_another_reference_band():
     assert table.meta["reference"] == "WISE_3.4"
 
 
+def test_another_temperature():
+    table = features(20)
+    table["Td_geometric"], table["Td_geometric_err"] = table["Td"] - 3, np.ones(20)
+    assert (ex.select_features(table, {"temperature": "mean"})[0]["Td"] == table["Td"]).all()
+    new, names = ex.select_features(table, {"temperature": "geometric"})
+    np.testing.assert_array_equal(new["Td"], table["Td"] - 3)
+    assert (new["Td_err"] == 1).all()
+    assert names == ex.select_features(table, {})[1]
+
+
 def test_experiments_that_make_no_sense():
     table = features(20)
     for experiment, message in [
@@ -218,6 +228,7 @@ def test_experiments_that_make_no_sense():
         ({"drop_bands": ["WISE_99"]}, "no band WISE_99"),
         ({"drop_bands": ["WISE_3.4"]}, "name another reference band"),
         ({"observed": True}, "were built without"),
+        ({"temperature": "geometric"}, "let truth be one"),
     ]:
         with pytest.raises(DataError, match=message):
             ex.select_features(table, experiment)

@@ -66,7 +66,9 @@ def full():
 def test_columns_and_values(short, full, photometry):
     table = ft.build_features(short, full, photometry, BANDS)
     expected = "id galaxy scale weight c_GALEX_FUV c_WISE_12 log_w1 log_scale"
-    assert " ".join(table) == expected + " sLd sLd_err sMd sMd_err Td Td_err"
+    assert " ".join(table) == (
+        f"{expected} sLd sLd_err sMd sMd_err Td Td_err Td_geometric Td_geometric_err"
+    )
     np.testing.assert_allclose(table["c_GALEX_FUV"], np.log10([0.1, 0.1, 0.1]))
     np.testing.assert_allclose(table["c_WISE_12"], np.log10([0.4, 0.1, 0.5]))
     steradian = np.array([100.0, 25.0, 25.0]) / 206264.80624709636**2
@@ -234,3 +236,28 @@ def test_context_follows_the_ids():
     del photometry["r_r25"]
     ft.add_context(features, photometry, galaxies)
     assert np.isnan(features["r_r25"]).all()
+
+
+def test_logarithm_of_umin_against_draws(full):
+    """From mean and standard deviation where the fit gives no logarithm, else that itself."""
+    draws = np.exp(np.random.default_rng(5).normal(0.7, 0.6, 200_000))
+    full["bayes.dust.umin"] = np.full(3, draws.mean())
+    full["bayes.dust.umin_err"] = np.full(3, draws.std())
+    mean, sigma = ft.log_umin(full)
+    np.testing.assert_allclose(mean, 0.7, atol=0.01)
+    np.testing.assert_allclose(sigma, 0.6, atol=0.01)
+    full["bayes.dust.umin_log"], full["bayes.dust.umin_log_err"] = np.zeros(3), np.full(3, 0.1)
+    targets = ft.targets_from_fit(full)
+    np.testing.assert_allclose(targets["Td_geometric"], 18.3)
+    np.testing.assert_allclose(targets["Td_geometric_err"], 18.3 * 0.1 * np.log(10) / 5.79)
+    assert (targets["Td"] > 20).all()
+
+
+def test_the_geometric_temperature_takes_the_place_of_the_other(short, full, photometry):
+    table = ft.build_features(short, full, photometry, BANDS)
+    expected = np.array(table["Td_geometric"])
+    assert (expected < table["Td"]).all()
+    ft.choose_geometric(table)
+    np.testing.assert_array_equal(table["Td"], expected)
+    with pytest.raises(DataError, match="let truth be one"):
+        ft.choose_geometric(table)

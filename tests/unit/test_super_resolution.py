@@ -354,3 +354,29 @@ def test_no_pixels_make_an_empty_table(skies):
     none = full.rows(np.zeros(0, dtype=int))
     kept = sr.match_maps(fine, *parts, stars, coarse, none, sr.EXACT)
     np.testing.assert_allclose(kept["sMd"], parts[0]["sMd"])
+
+
+def test_umin_without_the_prior_of_the_grid():
+    """Against Bayes' theorem on the grid itself: a normal prior in ln Umin, normal measurements."""
+    from scipy.stats import norm
+
+    log = 0.8 + 1.5 * norm.ppf((np.arange(400) + 0.5) / 400)
+    measured, sigma = np.array([-0.5, 0.5, 1.5, 2.0]), np.array([0.3, 0.6, 1.0, 100.0])
+    weight = np.exp(-0.5 * ((log - measured[:, None]) / sigma[:, None]) ** 2)
+    weight /= weight.sum(axis=1)[:, None]
+    mean = weight @ log
+    std = np.sqrt(np.sum(weight * (log - mean[:, None]) ** 2, axis=1))
+    columns = {
+        "bayes.dust.umin_log": mean / np.log(10),
+        "bayes.dust.umin_log_err": std / np.log(10),
+    }
+    grid = {"parameters": {"dust": {"umin": np.exp(log).tolist()}}}
+    umin, error = sr._measured_umin(Table(columns, meta={"grid": grid}))
+    np.testing.assert_allclose(np.log(umin[:3]), measured[:3], atol=0.02)
+    np.testing.assert_allclose(error[:3], sigma[:3], rtol=0.02)
+    # Where the fluxes say nothing, neither does the fit.
+    assert np.isnan([umin[3], error[3]]).all()
+    # A fit whose grid is not known is taken as it is.
+    umin, error = sr._measured_umin(Table(columns))
+    np.testing.assert_allclose(np.log(umin), mean)
+    np.testing.assert_allclose(error, std)

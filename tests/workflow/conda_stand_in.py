@@ -51,8 +51,16 @@ def create(folder, file, prefix):
     """Make an environment of its own: nothing of the Python that makes it is visible there."""
     venv.create(prefix, with_pip=True)
     pip = [prefix / "bin" / "python", "-m", "pip", "--disable-pip-version-check", "install"]
+    # The jobs compile the few modules that they import.
     subprocess.run(
-        [*pip, "--quiet", "--constraint", folder / "constraints.txt", *requirements(file)],
+        [
+            *pip,
+            "--quiet",
+            "--no-compile",
+            "--constraint",
+            folder / "constraints.txt",
+            *requirements(file),
+        ],
         check=True,
     )
 

@@ -8,12 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from dustcast.bands import REFERENCE_BAND
-from dustcast.learning.features import (
-    TARGETS,
-    concatenate,
-    geometric_temperature,
-    sample_weights,
-)
+from dustcast.learning.features import TARGETS, choose_geometric, concatenate, sample_weights
 from dustcast.learning.regressors import (
     fit_regressor,
     load_model,
@@ -119,7 +114,7 @@ def select_features(features, experiment):
         table = table.rows(_at_all(table, chosen["shared"]))
     table = Table(table, units=features.units, meta=features.meta | {"reference": new})
     if chosen["temperature"] == "geometric":
-        table["Td"], table["Td_err"] = geometric_temperature(table["Td"], table["Td_err"])
+        choose_geometric(table)
     if new != old:
         shift = table.pop(f"c_{new}")
         for name in [name for name in table if name.startswith("c_")]:

@@ -25,6 +25,8 @@ TARGETS = ("sLd", "sMd", "Td")
 """Specific dust luminosity (dex), specific dust mass (dex), dust temperature (K)."""
 
 TARGET_UNITS = {"sLd": "dex", "sMd": "dex", "Td": "K"}
+GEOMETRIC_TD = "Td_geometric"
+"""Column of the temperature of the geometric mean of Umin, where the truth is a fit."""
 
 MAX_REDUCED_CHI2 = 10.0
 """Fits worse than this tell nothing of the galaxy (Dobbels et al. 2020 drop them too)."""
@@ -57,52 +59,39 @@ def dust_temperature(umin):
     return DUST_TEMPERATURE_UMIN_1_K * np.asarray(umin, float) ** DUST_TEMPERATURE_EXPONENT
 
 
-def geometric_mean(mean, error):
-    """Return the geometric mean of a positive quantity of known mean and standard deviation.
+def log_umin(full):
+    """Return posterior mean and standard deviation of ln Umin.
 
     Parameters
     ----------
-    mean, error : array_like of shape (n,)
-        Posterior mean and standard deviation; an error that is not finite counts as none.
+    full : Table
+        ``bayes.dust.umin_log`` and its ``_err`` (of log10), or ``bayes.dust.umin`` with ``_err``,
+        from which follow those of the log-normal distribution of that mean and standard deviation.
 
     Returns
     -------
-    value : numpy.ndarray of shape (n,)
-        exp(<ln x>) of the log-normal distribution of that mean and standard deviation,
-        mean / sqrt(1 + (error / mean)^2).
-    sigma : numpy.ndarray of shape (n,)
-        Its standard deviation of ln x; NaN where the error is.
+    mean, sigma : numpy.ndarray of shape (n,)
+        NaN where the fit gives no positive mean.
     """
-    mean, error = np.asarray(mean, float), np.asarray(error, float)
-    variance = np.log1p((error / mean) ** 2)
-    return mean * np.exp(-np.where(np.isfinite(variance), variance, 0) / 2), np.sqrt(variance)
+    if "bayes.dust.umin_log" in full:
+        return tuple(np.log(10) * full[f"bayes.dust.umin_log{end}"] for end in ("", "_err"))
+    mean, relative = _mean_and_relative_error(full, "bayes.dust.umin")
+    variance = np.log1p(np.where(np.isfinite(relative), relative, 0) ** 2)
+    return np.log(mean) - variance / 2, np.sqrt(variance)
 
 
-def geometric_temperature(temperature, error):
-    """Return the dust temperature of the geometric mean of Umin, and its error.
+def choose_geometric(table):
+    """Make the temperature of the geometric mean of Umin the Td of a table, in place.
 
-    Parameters
-    ----------
-    temperature, error : array_like of shape (n,)
-        Td and Td_err of `targets_from_fit`, in K: those of the mean of Umin.
-
-    Returns
-    -------
-    temperature, error : numpy.ndarray of shape (n,)
-        Likewise of exp(<ln Umin>), see `geometric_mean`.
-
-    Notes
-    -----
-    Where the far-infrared is faint the posterior of Umin reaches over the decades of its prior,
-    and the mean is what the hot end says: 29 K for no data at all, where half of the models are
-    below 22 K.
+    Raises
+    ------
+    DataError
+        If the table has none.
     """
-    power = 1 / DUST_TEMPERATURE_EXPONENT
-    umin = (np.asarray(temperature, float) / DUST_TEMPERATURE_UMIN_1_K) ** power
-    relative = np.asarray(error, float) / temperature * power
-    value, sigma = geometric_mean(umin, umin * relative)
-    value = dust_temperature(value)
-    return value, value * sigma * DUST_TEMPERATURE_EXPONENT
+    if GEOMETRIC_TD not in table:
+        raise DataError("temperature is geometric, which a fit gives: let truth be one, as full")
+    for end in ("", "_err"):
+        table[f"Td{end}"] = table.pop(f"{GEOMETRIC_TD}{end}")
 
 
 def sample_weights(galaxy, scale=None):
@@ -141,10 +130,15 @@ def targets_from_fit(full):
     Returns
     -------
     Table
-        sLd, sMd (dex), Td (K) and their ``_err``; not finite where the fit gives no positive mean.
+        sLd, sMd (dex), Td, Td_geometric (K) and their ``_err``; not finite where the fit gives no
+        positive mean.
 
     Notes
     -----
+    Td is that of the mean of Umin, as in the paper, Td_geometric that of exp(<ln Umin>)
+    (`log_umin`). Where the far-infrared is faint the posterior of Umin reaches over the decades of
+    its prior, and the mean is what the hot end says.
+
     A ratio is the ratio of the linear Bayesian means, as in the official DustPedia table, which
     has nothing else. Errors propagate to first order as if numerator and denominator were
     independent: sigma(log10 a/b) = sqrt((sigma_a/a)^2 + (sigma_b/b)^2) / ln 10, and
@@ -156,6 +150,8 @@ def targets_from_fit(full):
     m_star, m_star_err = _mean_and_relative_error(full, "bayes.stellar.m_star")
     umin, umin_err = _mean_and_relative_error(full, "bayes.dust.umin")
     temperature = dust_temperature(umin)
+    log, log_err = log_umin(full)
+    geometric = dust_temperature(np.exp(log))
     return Table(
         {
             "sLd": np.log10(dust / star),
@@ -164,8 +160,10 @@ def targets_from_fit(full):
             "sMd_err": np.hypot(mass_err, m_star_err) / np.log(10),
             "Td": temperature,
             "Td_err": temperature * umin_err * DUST_TEMPERATURE_EXPONENT,
+            GEOMETRIC_TD: geometric,
+            f"{GEOMETRIC_TD}_err": geometric * log_err * DUST_TEMPERATURE_EXPONENT,
         },
-        units={name + end: unit for name, unit in TARGET_UNITS.items() for end in ("", "_err")},
+        units=_target_units((*TARGETS, GEOMETRIC_TD)),
     )
 
 
@@ -292,8 +290,8 @@ def build_features(
     FeatureTable
         Columns id, galaxy, scale, weight, ``c_<band>``, log_w1, log_scale, with `observed`
         ``o_<band>`` and ``e_<band>``, with `flux_errors` ``s_<band>``, sLd, sLd_err,
-        sMd, sMd_err, Td, Td_err. Its attribute `exclusions` lists id, galaxy and reason of each
-        sample that was left out.
+        sMd, sMd_err, Td, Td_err, and with `full` Td_geometric, Td_geometric_err. Its attribute
+        `exclusions` lists id, galaxy and reason of each sample that was left out.
 
     Raises
     ------
@@ -455,6 +453,13 @@ def _aligned(table, sample_id, what, reasons):
     return aligned
 
 
+def _target_units(names):
+    """Return the unit of each target and of its error."""
+    return {
+        name + end: TARGET_UNITS[name.partition("_")[0]] for name in names for end in ("", "_err")
+    }
+
+
 def _positive(values):
     """Return finite positive values, NaN for all others: logarithms are taken next."""
     values = np.asarray(values, float)
@@ -490,8 +495,9 @@ def _observed_features(photometry, bands, bayes_flux):
 
 def _targets(full, truth, sample_id, reasons, max_reduced_chi2):
     """Return target columns in the order of `sample_id`, and their units."""
-    names = [name + end for name in TARGETS for end in ("", "_err")]
-    units = {name: TARGET_UNITS[name.removesuffix("_err")] for name in names}
+    given = TARGETS if full is None else (*TARGETS, GEOMETRIC_TD)
+    units = _target_units(given)
+    names = list(units)
     if truth is not None:
         _require(truth, ["id", *TARGETS], "the table of true values")
         found = _aligned(truth, sample_id, "the table of true values", reasons)

@@ -21,7 +21,7 @@ from dustcast.learning.experiments import FoldModel, feature_matrix, train_fold
 from dustcast.learning.features import (
     TARGETS,
     build_features,
-    geometric_temperature,
+    choose_geometric,
     sample_weights,
     targets_from_fit,
 )
@@ -502,7 +502,7 @@ def _truth(full, sample_id, temperature):
     columns = {}
     targets = targets_from_fit(full)
     if temperature == "geometric":
-        targets["Td"], targets["Td_err"] = geometric_temperature(targets["Td"], targets["Td_err"])
+        choose_geometric(targets)
     for name in TARGETS:
         columns[f"{name}_true"] = targets[name]
         columns[f"{name}_true_err"] = targets[f"{name}_err"]

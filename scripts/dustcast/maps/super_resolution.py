@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from dustcast.learning.features import geometric_mean
+from dustcast.learning.features import log_umin
 from dustcast.maps.totals import LN10, QUANTITIES, extensive
 from dustcast.tables import DataError, Table
 from dustcast.units import (
@@ -45,6 +45,9 @@ WIDENINGS = np.geomspace(1, 10, 31)
 
 MOST_COMPARED = 600
 """Pixels of the fitted map that say so, spread over the galaxy."""
+
+LEAST_PRECISION = 0.1
+"""In units of that of the prior: a fit that knows Umin no better than so tells nothing of it."""
 
 LEAST_COVER = 0.8
 """A pixel of the fitted map takes part if predictions fill this share of its PSF."""
@@ -307,8 +310,7 @@ def match_maps(sky, predictions, photometry, short, stars, coarse, full, method)
         (temperature / DUST_TEMPERATURE_UMIN_1_K) ** (1 / DUST_TEMPERATURE_EXPONENT),
         relative * predictions["Td_sigma_galaxy"],
         relative * predictions["Td_sigma_pixel"],
-        # A posterior over decades: its mean would be what the hot end says.
-        *geometric_mean(full["bayes.dust.umin"], full["bayes.dust.umin_err"]),
+        *_measured_umin(full),
         method,
     )
     table["Td"] = DUST_TEMPERATURE_UMIN_1_K * field**DUST_TEMPERATURE_EXPONENT
@@ -432,6 +434,25 @@ def _in_pixels_of(coarse, fine, x, y):
 
     world = WCS(fine.header).pixel_to_world_values(np.asarray(x, float), np.asarray(y, float))
     return np.column_stack(WCS(coarse.header).world_to_pixel_values(*world))
+
+
+def _measured_umin(full):
+    """Return what the fluxes alone say of Umin, and the standard deviation of its ln.
+
+    The prediction is to be weighed against the measurement. A fit's posterior, mean m and standard
+    deviation s of ln Umin, is that times the grid's prior, m_0 and s_0. Both taken for Gaussian,
+    the measurement has the precision 1/s^2 - 1/s_0^2 and the mean (m/s^2 - m_0/s_0^2) over it. It
+    is NaN where the fluxes say nothing.
+    """
+    mean, sigma = log_umin(full)
+    values = full.meta.get("grid", {}).get("parameters", {}).get("dust", {}).get("umin", ())
+    if len(values) < 2 or "bayes.dust.umin_log" not in full:
+        return np.exp(mean), sigma
+    prior = np.log(np.asarray(values, float))
+    precision = sigma**-2.0 - prior.std() ** -2
+    precision = np.where(precision > LEAST_PRECISION / prior.var(), precision, np.nan)
+    measured = (mean / sigma**2 - prior.mean() / prior.var()) / precision
+    return np.exp(np.clip(measured, prior.min(), prior.max())), precision**-0.5
 
 
 def _places(full):

@@ -213,6 +213,7 @@ def test_another_reference_band():
 
 def test_another_temperature():
     table = features(20)
+    table["Td"], table["Td_err"] = np.full((2, 20), [[21.0], [2.0]])
     table["Td_geometric"], table["Td_geometric_err"] = table["Td"] - 3, np.ones(20)
     assert (ex.select_features(table, {"temperature": "mean"})[0]["Td"] == table["Td"]).all()
     new, names = ex.select_features(table, {"temperature": "geometric"})

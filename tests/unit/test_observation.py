@@ -201,6 +201,9 @@ def test_files_are_those_of_an_archive(tmp_path, monkeypatch, galaxy, sky, rows)
             image = read_image(paths[band], band)
             assert image.pixel_arcsec == pytest.approx(max(band_table()[band].pixel_arcsec, 2))
             assert 0 < np.isnan(image.data).mean() < 0.2
+            # GALEX's headers tell what its photon noise follows from.
+            known = {"GALEX_NUV": pytest.approx(mock.photons_per_jy()["GALEX_NUV"], rel=1e-3)}
+            assert image.photons_per_jy == known.get(band, pytest.approx(np.nan, nan_ok=True))
     listed = read_gaia(tmp_path / "gaia.csv")
     np.testing.assert_allclose(listed["ra"], stars["ra"], rtol=1e-11)
     assert (listed["parallax"] > 5 * listed["parallax_error"]).mean() > 0.3

@@ -410,6 +410,13 @@ def _photons_per_jy(header, band, text, path):
     return np.nan
 
 
+def exposure_time(band, photons_per_jy):
+    """Return the exposure in s that brings so many photons a Jy; None of bands that count none."""
+    if (band, "ct / s") not in _zero_points():
+        return None
+    return photons_per_jy * _zero_point({}, band, "ct / s", ZERO_POINT_TABLE)
+
+
 def _positive(header, keyword):
     """Return a keyword that is a positive number, else NaN."""
     value = header.get(keyword)

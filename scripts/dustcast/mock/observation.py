@@ -15,7 +15,7 @@ import numpy as np
 from dustcast.bands import band_table
 from dustcast.config import REPOSITORY
 from dustcast.imaging.geometry import pixel
-from dustcast.imaging.images import pixel_areas
+from dustcast.imaging.images import exposure_time, pixel_areas
 from dustcast.imaging.layers import grid_of, scale_of
 from dustcast.imaging.psf import find_psf
 from dustcast.imaging.stars import (
@@ -205,6 +205,8 @@ def _write_raw(path, galaxy, band, image):
         hdu = fits.PrimaryHDU(data.astype(np.float32), wcs.to_header())
         hdu.header["SIGUNIT"] = ("Jy/pix", "Unit of the map")
         hdu.header["OBJECT"] = galaxy.galaxy
+        if exposure := exposure_time(band, photons_per_jy().get(band, 0)):
+            hdu.header["EXPTIME"] = (round(exposure, 1), "[s] for its photon noise")
     with atomic(path) as temporary:
         hdu.writeto(temporary)
 

@@ -60,7 +60,8 @@ def pixel_pulls(folder, galaxies):
             gain = undone * (1 + put_in["calibration_error"][rows[band]])
             error = np.hypot(cube.parts["RMS"][k], cube.parts.get("POIS", 0 * cube.flux)[k])
             good = (cube.mask[k] & MASKED) == 0
-            pull = (cube.flux[k] / gain - maps[band]) / error
+            # The truth is brought to the image: its noise has no part in the gain.
+            pull = (cube.flux[k] - gain * maps[band]) / error
             for found, where in (
                 (around, good & (radius > SKY_FROM)),
                 (inside, good & ((cube.mask[k] & OUTSIDE) == 0)),

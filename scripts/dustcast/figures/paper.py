@@ -195,6 +195,8 @@ def told(predictions, metrics, *, scale, told_scale, reason=""):
         for ax, target in zip(figure.axes, _TARGETS):
             for line in ax.lines[1:]:
                 line.remove()
+            # Most pixels lie on the line, which is to hide none.
+            ax.lines[0].set(zorder=1, path_effects=[], linewidth=0.8)
             quantity = style.quantity(target)
             ax.set_xlabel(quantity.label(f"at {scale_title(scale)}:"))
             ax.set_ylabel(quantity.label(f"told {scale_title(told_scale)}:"))

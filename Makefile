@@ -103,7 +103,7 @@ resume: venv ## continue a run that was killed: make resume CONFIG=config/demo.y
 
 .PHONY: test
 test: venv ## all tests but the long ones on real data
-	$(PY) -m pytest -n 2 --dist loadgroup --no-loadscope-reorder $(TESTS)
+	$(PY) -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(TESTS)
 
 .PHONY: test-science
 test-science: venv ## the long tests on real data (DUSTCAST_DATA names its folder)

@@ -16,17 +16,6 @@ def data():
     return folder
 
 
-@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
-    """Keep a file's tests, and all that share the finished run, in one process of xdist.
-
-    What runs the workflow comes first: it takes longest.
-    """
-
-    def order(item):
-        workflow = item.path.parent.name == "workflow"
-        return not (workflow and "tiny" in item.fixturenames), not workflow
-
-    for item in items:
-        item.add_marker(pytest.mark.xdist_group(str(item.path) if order(item)[0] else "tiny"))
-    items.sort(key=order)
+    """Put what runs the workflow first: of two processes that share the tests it takes longest."""
+    items.sort(key=lambda item: item.path.parent.name != "workflow")

@@ -16,12 +16,12 @@ from astropy.wcs import WCS
 from scipy.interpolate import LinearNDInterpolator, NearestNDInterpolator
 
 from dustcast.imaging.cube import read_cube
-from dustcast.learning.features import log_umin
 from dustcast.maps import super_resolution
 from dustcast.maps.products import read_sky, same_rows
 from dustcast.maps.totals import extensive
 from dustcast.mock.truth import read_maps
 from dustcast.tables import read_table
+from dustcast.temperature import log_umin
 from dustcast.units import (
     DUST_TEMPERATURE_EXPONENT,
     DUST_TEMPERATURE_UMIN_1_K,

@@ -3,6 +3,7 @@ import pytest
 
 from dustcast.learning import features as ft
 from dustcast.tables import DataError, Table, read_table, write_table
+from dustcast.temperature import log_umin
 
 BANDS = ["GALEX_FUV", "WISE_3.4", "WISE_12"]
 MSUN_KG = 1.988409870698051e30
@@ -243,7 +244,7 @@ def test_logarithm_of_umin_against_draws(full):
     draws = np.exp(np.random.default_rng(5).normal(0.7, 0.6, 200_000))
     full["bayes.dust.umin"] = np.full(3, draws.mean())
     full["bayes.dust.umin_err"] = np.full(3, draws.std())
-    mean, sigma = ft.log_umin(full)
+    mean, sigma = log_umin(full)
     np.testing.assert_allclose(mean, 0.7, atol=0.01)
     np.testing.assert_allclose(sigma, 0.6, atol=0.01)
     full["bayes.dust.umin_log"], full["bayes.dust.umin_log_err"] = np.zeros(3), np.full(3, 0.1)

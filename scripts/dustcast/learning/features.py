@@ -11,6 +11,7 @@ import numpy as np
 
 from dustcast.bands import REFERENCE_BAND
 from dustcast.tables import DataError, Table, read_table
+from dustcast.temperature import log_umin
 from dustcast.units import (
     DUST_TEMPERATURE_EXPONENT,
     DUST_TEMPERATURE_UMIN_1_K,
@@ -57,27 +58,6 @@ def dust_temperature(umin):
     The temperatures of the official DustPedia table follow from its umin so, to 0.01 K.
     """
     return DUST_TEMPERATURE_UMIN_1_K * np.asarray(umin, float) ** DUST_TEMPERATURE_EXPONENT
-
-
-def log_umin(full):
-    """Return posterior mean and standard deviation of ln Umin.
-
-    Parameters
-    ----------
-    full : Table
-        ``bayes.dust.umin_log`` and its ``_err`` (of log10), or ``bayes.dust.umin`` with ``_err``,
-        from which follow those of the log-normal distribution of that mean and standard deviation.
-
-    Returns
-    -------
-    mean, sigma : numpy.ndarray of shape (n,)
-        NaN where the fit gives no positive mean.
-    """
-    if "bayes.dust.umin_log" in full:
-        return tuple(np.log(10) * full[f"bayes.dust.umin_log{end}"] for end in ("", "_err"))
-    mean, relative = _mean_and_relative_error(full, "bayes.dust.umin")
-    variance = np.log1p(np.where(np.isfinite(relative), relative, 0) ** 2)
-    return np.log(mean) - variance / 2, np.sqrt(variance)
 
 
 def choose_geometric(table):

@@ -16,9 +16,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from dustcast.learning.features import log_umin
 from dustcast.maps.totals import LN10, QUANTITIES, extensive
 from dustcast.tables import DataError, Table
+from dustcast.temperature import log_umin
 from dustcast.units import (
     DUST_TEMPERATURE_EXPONENT,
     DUST_TEMPERATURE_UMIN_1_K,

@@ -22,6 +22,9 @@ KEYS = ("id", "galaxy", "scale")
 # Rows between two checkpoints: a minute of work on one core, and some megabytes of results.
 CHUNK_ROWS = 2048
 
+# Digits of the mean and standard deviation of a logarithm, in dex.
+LOG_DECIMALS = 6
+
 
 def fit_table(photometry, grid, bands, options=None, *, logs=(), marginals=(), progress=None):
     """Fit every row of a photometry table.
@@ -187,8 +190,10 @@ def _fit(photometry, prepared, bands, progress):
         for prefix, suffix in (("bayes", ""), ("bayes", "_err"), ("best", "")):
             units[f"{prefix}.{name}{suffix}"] = quantity.unit
         if name in prepared.want_log:
-            columns[f"bayes.{name}_log"] = result.log_mean[:, index] + np.log10(own)
-            columns[f"bayes.{name}_log_err"] = result.log_std[:, index]
+            # Their last bits (1e-15) were seen to differ from run to run; tables must not.
+            mean = result.log_mean[:, index] + np.log10(own)
+            columns[f"bayes.{name}_log"] = np.round(mean, LOG_DECIMALS)
+            columns[f"bayes.{name}_log_err"] = np.round(result.log_std[:, index], LOG_DECIMALS)
     best_flux = result.best_flux(grid)
     for index, band in enumerate(grid.bands):
         columns[f"bayes.{band}"] = result.band_mean[:, index]

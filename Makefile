@@ -15,7 +15,8 @@ VENV ?= .venv
 CORES ?= all
 # More options for snakemake, for instance ARGS="-n --quiet".
 ARGS ?=
-# More options for pytest, for instance TESTS="tests/unit -x".
+# More options for pytest, for instance TESTS="tests/unit -x", or in two processes
+# TESTS="-n 2 --dist loadfile --no-loadscope-reorder".
 TESTS ?=
 
 VENV_DIR := $(if $(filter /%,$(VENV)),$(VENV),$(CURDIR)/$(VENV))
@@ -103,7 +104,7 @@ resume: venv ## continue a run that was killed: make resume CONFIG=config/demo.y
 
 .PHONY: test
 test: venv ## all tests but the long ones on real data
-	$(PY) -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(TESTS)
+	$(PY) -m pytest $(TESTS)
 
 .PHONY: test-science
 test-science: venv ## the long tests on real data (DUSTCAST_DATA names its folder)

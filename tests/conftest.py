@@ -14,8 +14,3 @@ def data():
     if not folder.is_dir():
         pytest.skip(f"no real data at {folder}: set DUSTCAST_DATA to the folder of test data")
     return folder
-
-
-def pytest_collection_modifyitems(items):
-    """Put what runs the workflow first: of two processes that share the tests it takes longest."""
-    items.sort(key=lambda item: item.path.parent.name != "workflow")

@@ -206,6 +206,21 @@ def test_logarithms_agree_with_brute_force(grid):
     assert known[:, names.index("stellar.lum")].all()
 
 
+def test_logarithms_of_parameters_need_no_sums_of_logarithms(grid):
+    flux, error = observe(grid, "low_sn", n=20, seed=3)
+    place = [q.name for q in grid.quantities].index("dust.umin")
+    alone = prepare(grid, PLAIN, want_log=["dust.umin"])
+    assert not alone.sum_logs
+    assert prepare(grid, PLAIN, want_log=["dust.umin", "stellar.m_star"]).sum_logs
+    expected = fit(grid, flux, error, BRUTE, want_log=["dust.umin"])
+    for options in (PLAIN, SCREEN):
+        found = fit(grid, flux, error, options, want_log=["dust.umin"])
+        std = expected.log_std[:, place]
+        assert (np.abs(found.log_mean - expected.log_mean)[:, place] <= 1e-5 * std + 1e-12).all()
+        wide = std > 1e-3
+        np.testing.assert_allclose(found.log_std[wide, place], std[wide], rtol=1e-4)
+
+
 def test_logarithms_are_given_only_where_asked_for(grid):
     flux, error = observe(grid, "full", n=2)
     found = fit(grid, flux, error, want_log=["stellar.m_star"])

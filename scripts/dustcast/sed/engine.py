@@ -403,6 +403,11 @@ class PreparedGrid:
             dust_log=logs["dust"][0],
             dust_log_factor=np.array(dust_factor)[logs["dust"][1]],
         )
+        # Those of a parameter follow from the weights alone: sums of logarithms, which make a fit
+        # three times as long, are of scales and of factors.
+        self.sum_logs = bool(
+            self.tables.stellar_log_power.any() or (self.tables.dust_log_factor >= 0).any()
+        )
 
     def _set_logs(self, stellar, dust, dust_factor):
         """Take the logarithms of the factors of the quantities that `want_log` names."""
@@ -482,9 +487,8 @@ class PreparedGrid:
             limit_flux=flux[limits],
             limit_error=sigma[limits],
         )
-        want_log = bool(self.log_columns)
         if self.options.method == "screen":
-            kernels.screen(self.kernel_grid, observation, np.inf, want_log, work)
+            kernels.screen(self.kernel_grid, observation, np.inf, self.sum_logs, work)
         else:
             kernels.pruned(
                 self.kernel_grid,
@@ -492,7 +496,7 @@ class PreparedGrid:
                 observation,
                 self.options.tolerance,
                 self.slack,
-                want_log,
+                self.sum_logs,
                 work,
             )
         if work.best_index[0] < 0:

@@ -22,9 +22,6 @@ KEYS = ("id", "galaxy", "scale")
 # Rows between two checkpoints: a minute of work on one core, and some megabytes of results.
 CHUNK_ROWS = 2048
 
-# Digits of the mean and standard deviation of a logarithm, in dex.
-LOG_DECIMALS = 6
-
 
 def fit_table(photometry, grid, bands, options=None, *, logs=(), marginals=(), progress=None):
     """Fit every row of a photometry table.
@@ -190,10 +187,8 @@ def _fit(photometry, prepared, bands, progress):
         for prefix, suffix in (("bayes", ""), ("bayes", "_err"), ("best", "")):
             units[f"{prefix}.{name}{suffix}"] = quantity.unit
         if name in prepared.want_log:
-            # Their last bits (1e-15) were seen to differ from run to run; tables must not.
-            mean = result.log_mean[:, index] + np.log10(own)
-            columns[f"bayes.{name}_log"] = np.round(mean, LOG_DECIMALS)
-            columns[f"bayes.{name}_log_err"] = np.round(result.log_std[:, index], LOG_DECIMALS)
+            columns[f"bayes.{name}_log"] = result.log_mean[:, index] + np.log10(own)
+            columns[f"bayes.{name}_log_err"] = result.log_std[:, index]
     best_flux = result.best_flux(grid)
     for index, band in enumerate(grid.bands):
         columns[f"bayes.{band}"] = result.band_mean[:, index]
@@ -227,7 +222,8 @@ def _fit(photometry, prepared, bands, progress):
 def warm_up():
     """Compile the engine by fitting a few observations with a grid of a few models.
 
-    numba keeps what it compiles on disk; jobs that start afterwards load it.
+    numba keeps what it compiles on disk; jobs that start afterwards load it. All that they call has
+    to be there: a kernel that a job compiles itself differs from the loaded one in the last bits.
     """
     rng = np.random.default_rng(0)
     bands = ("GALEX_FUV", "WISE_3.4", "WISE_12", "PACS_100", "SPIRE_250")
@@ -240,7 +236,8 @@ def warm_up():
     grid = FactorisedGrid(bands, stellar, rng.uniform(0.1, 1.0, 40), dusty, quantities)
     flux = 1e3 * (stellar[:4] + 0.5 * dusty[:4])
     for method in ("pruned", "screen"):
-        engine.fit(grid, flux, 0.1 * flux, engine.FitOptions(method=method))
+        options = engine.FitOptions(method=method)
+        engine.fit(grid, flux, 0.1 * flux, options, want_log=["dust.umin"])
 
 
 def _with_columns(photometry, bands):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from dustcast.sed.kernels.compiled import U, jit
+from dustcast.sed.kernels.compiled import U, jit, strict
 from dustcast.sed.kernels.layout import KEPT, TILE, row_at
 
 
@@ -105,7 +105,7 @@ def finish(found, reference):
         found[0, v] += reference[v]
 
 
-@jit
+@strict
 def log_moments(grid, tables, work, stellar, dust):
     """Turn marginal sums into means and variances of natural logarithms.
 
@@ -149,7 +149,7 @@ def log_moments(grid, tables, work, stellar, dust):
         )
 
 
-@jit
+@strict
 def log_moment(table, index, best, weight, first, norm, power, mean_t, variance_t, out):
     """Fill mean and variance of ln t + ln h from the sums of weight and of weight * ln t.
 

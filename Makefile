@@ -15,8 +15,7 @@ VENV ?= .venv
 CORES ?= all
 # More options for snakemake, for instance ARGS="-n --quiet".
 ARGS ?=
-# More options for pytest, for instance TESTS="tests/unit -x", or in two processes
-# TESTS="-n 2 --dist loadfile --no-loadscope-reorder".
+# More options for pytest, for instance TESTS="tests/unit -x".
 TESTS ?=
 
 VENV_DIR := $(if $(filter /%,$(VENV)),$(VENV),$(CURDIR)/$(VENV))

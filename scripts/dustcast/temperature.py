@@ -1,6 +1,17 @@
-"""The radiation field that warms the dust, as a fit has it: for what is learned and for maps."""
+"""The radiation field Umin, what a fit says of it, and the temperature of dust in it."""
 
 from __future__ import annotations
+
+from dustcast.units import DUST_TEMPERATURE_EXPONENT, DUST_TEMPERATURE_UMIN_1_K
+
+
+def dust_temperature(umin):
+    """Return the temperature in K of THEMIS dust in a radiation field of strength `umin`.
+
+    The temperatures of the official DustPedia table follow from its umin so, to 0.01 K
+    (Nersesian et al. 2019, Eq. 1).
+    """
+    return DUST_TEMPERATURE_UMIN_1_K * umin**DUST_TEMPERATURE_EXPONENT
 
 
 def log_umin(full):

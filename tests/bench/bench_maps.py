@@ -21,10 +21,8 @@ from dustcast.maps.products import read_sky, same_rows
 from dustcast.maps.totals import extensive
 from dustcast.mock.truth import read_maps
 from dustcast.tables import read_table
-from dustcast.temperature import log_umin
+from dustcast.temperature import dust_temperature, log_umin
 from dustcast.units import (
-    DUST_TEMPERATURE_EXPONENT,
-    DUST_TEMPERATURE_UMIN_1_K,
     SOLAR_LUMINOSITY_W,
     SOLAR_MASS_KG,
 )
@@ -45,7 +43,7 @@ def true_values(path, places):
     return {
         "dust_mass": maps["dust.mass"][y, x],
         "dust_luminosity": maps["dust.luminosity"][y, x],
-        "Td": DUST_TEMPERATURE_UMIN_1_K * umin**DUST_TEMPERATURE_EXPONENT,
+        "Td": dust_temperature(umin),
     }
 
 
@@ -58,7 +56,7 @@ def upsampled(full, umin, coarse, places):
         "dust_luminosity": np.log10(
             full["bayes.dust.luminosity"] / SOLAR_LUMINOSITY_W / coarse.pixel**2
         ),
-        "Td": DUST_TEMPERATURE_UMIN_1_K * umin**DUST_TEMPERATURE_EXPONENT,
+        "Td": dust_temperature(umin),
     }
     found = {}
     for name, values in columns.items():

@@ -6,7 +6,7 @@ import numpy as np
 
 from dustcast.sample import SERIOUS_FLAGS
 from dustcast.tables import DataError, Table, read_csv, read_table
-from dustcast.units import DUST_TEMPERATURE_EXPONENT, DUST_TEMPERATURE_UMIN_1_K
+from dustcast.temperature import dust_temperature
 
 JY_TO_MJY = 1e3
 
@@ -79,7 +79,7 @@ def read_population(photometry, official, bands):
     targets = {
         "sLd": np.log10(dust_lum / lum),
         "sMd": np.log10(dust_mass / m_star),
-        "Td": DUST_TEMPERATURE_UMIN_1_K * umin**DUST_TEMPERATURE_EXPONENT,
+        "Td": dust_temperature(umin),
     }
     return Table(dict(seen) | {name: values[rows] for name, values in targets.items()})
 

@@ -11,10 +11,9 @@ import numpy as np
 
 from dustcast.bands import REFERENCE_BAND
 from dustcast.tables import DataError, Table, read_table
-from dustcast.temperature import log_umin
+from dustcast.temperature import dust_temperature, log_umin
 from dustcast.units import (
     DUST_TEMPERATURE_EXPONENT,
-    DUST_TEMPERATURE_UMIN_1_K,
     MJY_SR_PER_MJY_ARCSEC2,
     MJY_W_M2_HZ,
     PARSEC_M,
@@ -50,14 +49,6 @@ class FeatureTable(Table):
         """Return the exclusions as the rows of sample/exclusions.csv."""
         excluded = zip(self.exclusions.get("galaxy", ()), self.exclusions.get("reason", ()))
         return [[str(name), "", scale, "build_features", str(why)] for name, why in excluded]
-
-
-def dust_temperature(umin):
-    """Return the temperature in K of THEMIS dust in a radiation field of strength `umin`.
-
-    The temperatures of the official DustPedia table follow from its umin so, to 0.01 K.
-    """
-    return DUST_TEMPERATURE_UMIN_1_K * np.asarray(umin, float) ** DUST_TEMPERATURE_EXPONENT
 
 
 def choose_geometric(table):

@@ -18,7 +18,7 @@ import numpy as np
 
 from dustcast.maps.totals import LN10, QUANTITIES, extensive
 from dustcast.tables import DataError, Table
-from dustcast.temperature import log_umin
+from dustcast.temperature import dust_temperature, log_umin
 from dustcast.units import (
     DUST_TEMPERATURE_EXPONENT,
     DUST_TEMPERATURE_UMIN_1_K,
@@ -313,7 +313,7 @@ def match_maps(sky, predictions, photometry, short, stars, coarse, full, method)
         *_measured_umin(full),
         method,
     )
-    table["Td"] = DUST_TEMPERATURE_UMIN_1_K * field**DUST_TEMPERATURE_EXPONENT
+    table["Td"] = dust_temperature(field)
     table["Td_sigma"] = table["Td"] * found.sigma * DUST_TEMPERATURE_EXPONENT
     table["Td_correction"] = table["Td"] * -np.expm1(-found.log * DUST_TEMPERATURE_EXPONENT)
     table.meta = {"cards": cards | _cards("Td", found, method)}

@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from dustcast.tables import DataError, stack_tables, table_of
-from dustcast.units import DUST_TEMPERATURE_EXPONENT, DUST_TEMPERATURE_UMIN_1_K
+from dustcast.temperature import dust_temperature
 
 COLUMNS = ("stage", "quantity", "scale", "band", "n", "bias", "scatter", "within", "between")
 EXTENSIVE = {
@@ -101,7 +101,7 @@ def _fit_residuals(fit, truth):
     found = {quantity: logs[name] for quantity, name in EXTENSIVE.items()}
     found["sLd"] = logs["dust.luminosity"] - logs["stellar.lum"]
     found["sMd"] = logs["dust.mass"] - logs["stellar.m_star"]
-    temperature = DUST_TEMPERATURE_UMIN_1_K * fit["bayes.dust.umin"] ** DUST_TEMPERATURE_EXPONENT
+    temperature = dust_temperature(fit["bayes.dust.umin"])
     found["Td"] = temperature - truth["Td"]
     return found
 

@@ -17,9 +17,8 @@ from dustcast.config import CONFIG_FOLDER, read_yaml
 from dustcast.population import MODEL_NODES
 from dustcast.sed.grid import build_grid, read_spec
 from dustcast.tables import read_csv, read_table, write_text
+from dustcast.temperature import dust_temperature
 from dustcast.units import (
-    DUST_TEMPERATURE_EXPONENT,
-    DUST_TEMPERATURE_UMIN_1_K,
     SOLAR_LUMINOSITY_W,
     pixel_scale_pc,
 )
@@ -133,7 +132,7 @@ def measure_moments(official, hyperleda, photometry, models):
     targets = {
         "sLd": sLd,
         "sMd": np.log10(official["Mdust__Msol"] / mass),
-        "Td": DUST_TEMPERATURE_UMIN_1_K * official["Umin"] ** DUST_TEMPERATURE_EXPONENT,
+        "Td": dust_temperature(official["Umin"]),
     }
     present, depth, slope = noise_of_apertures(photometry)
     every = [float(row["dist_best"]) for row in hyperleda]

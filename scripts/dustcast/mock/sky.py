@@ -18,9 +18,8 @@ from dustcast.imaging.resampling import Grid
 from dustcast.mock.galaxies import MockGalaxy
 from dustcast.sample import GLOBAL
 from dustcast.tables import DataError, atomic
+from dustcast.temperature import dust_temperature
 from dustcast.units import (
-    DUST_TEMPERATURE_EXPONENT,
-    DUST_TEMPERATURE_UMIN_1_K,
     MJY_SR_PER_MJY_ARCSEC2,
     SOLAR_LUMINOSITY_W,
     SOLAR_MASS_KG,
@@ -102,7 +101,7 @@ def make_sky(galaxy, spectra, *, seed, dust_smoothing_kpc=0.0):
     umin = np.clip(parameters["dust.umin"], *spectra.limits("dust.umin"))
     emitted = spectra.emission(mass, parameters)
     brightness = MJY_SR_PER_MJY_ARCSEC2 / grid_scale(galaxy.distance)
-    temperature = DUST_TEMPERATURE_UMIN_1_K * umin**DUST_TEMPERATURE_EXPONENT
+    temperature = dust_temperature(umin)
     luminosity = emitted.dust_lum / SOLAR_LUMINOSITY_W
     dust_mass = emitted.dust_mass / SOLAR_MASS_KG
     stars = {band: emitted.stars[:, b] * brightness for b, band in enumerate(spectra.bands)}

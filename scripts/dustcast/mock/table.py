@@ -20,9 +20,8 @@ from dustcast.photometry import KEY_COLUMNS, UNITS
 from dustcast.population import read_moments
 from dustcast.sample import GLOBAL
 from dustcast.tables import DataError, Table, stack_tables
+from dustcast.temperature import dust_temperature
 from dustcast.units import (
-    DUST_TEMPERATURE_EXPONENT,
-    DUST_TEMPERATURE_UMIN_1_K,
     SOLAR_MASS_KG,
     grid_scale,
 )
@@ -139,7 +138,7 @@ def _points(mock, spectra, rows):
     emitted = spectra.emission(mock.surface_mass_formed(east, north) * cell, parameters)
     seen = grid_scale(galaxy.distance)
     dust = [emitted.dust_lum, emitted.dust_mass, emitted.dust_mass * umin]
-    dust += [emitted.dust_lum * _temperature(umin)]
+    dust += [emitted.dust_lum * dust_temperature(umin)]
     return _Points(
         east,
         north,
@@ -148,11 +147,6 @@ def _points(mock, spectra, rows):
         np.column_stack([emitted.stars / seen, emitted.stellar_lum, emitted.m_star]),
         np.column_stack([emitted.dust / seen, *dust]),
     )
-
-
-def _temperature(umin):
-    """Return the temperature in K of dust in a radiation field."""
-    return DUST_TEMPERATURE_UMIN_1_K * umin**DUST_TEMPERATURE_EXPONENT
 
 
 def _observe(
@@ -257,7 +251,7 @@ def truth_columns(stellar_lum, m_star, luminosity, mass, mass_umin, hot):
         "dust.umin": umin,
         "sLd": np.log10(luminosity / stellar_lum),
         "sMd": np.log10(mass / SOLAR_MASS_KG / m_star),
-        "Td": _temperature(umin),
+        "Td": dust_temperature(umin),
         "Td_luminosity": hot / luminosity,
     }
 

@@ -8,9 +8,8 @@ import numpy as np
 
 from dustcast.bands import band_of_name
 from dustcast.tables import DataError, Table, read_csv
+from dustcast.temperature import dust_temperature
 from dustcast.units import (
-    DUST_TEMPERATURE_EXPONENT,
-    DUST_TEMPERATURE_UMIN_1_K,
     SOLAR_LUMINOSITY_W,
     SOLAR_MASS_KG,
 )
@@ -55,7 +54,7 @@ def compare(fit, official_path):
         published = np.array([float(official[name][theirs]) for name in names])
         own = fit[ours][rows]
         if unit is None:
-            own = DUST_TEMPERATURE_UMIN_1_K * own**DUST_TEMPERATURE_EXPONENT
+            own = dust_temperature(own)
         else:
             with np.errstate(divide="ignore"):
                 own, published = np.log10(own / unit), np.log10(published)

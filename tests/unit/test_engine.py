@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import replace
 
+import numba
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -22,6 +24,13 @@ PLAIN = FitOptions(error_floor=0.0, error_floor_log=0.0)
 BRUTE = replace(PLAIN, method="brute")
 SCREEN = replace(PLAIN, method="screen")
 N_REGIME = 200
+
+
+@functools.cache
+def called(kernel):
+    """Return a kernel that has no wrapper for Python as one that can be called."""
+    options = {k: v for k, v in kernel.targetoptions.items() if k in ("fastmath", "error_model")}
+    return numba.njit(**options)(kernel.py_func)
 
 
 @pytest.fixture(scope="module")
@@ -487,16 +496,20 @@ def test_the_screen_loses_no_model(problem, threshold, power):
     observation = observation_of(prepared, flux, sigma)
     work = kernels.work_space(given)
     total = np.sum(observation.weight * observation.flux**2)
-    search.reset(given, observation, total, work)
+    called(search.reset)(given, observation, total, work)
     n_tile = np.uint64(-(-len(grid.dust_flux) // kernels.TILE))
     for i in range(len(grid.luminosity)):
         place, lam = np.uint64(i), given.luminosity[i]
-        fs, ss = sums.stellar_sums(given.stellar, observation.flux, observation.weight, place)
-        screening.set_coefficients(
+        fs, ss = called(sums.stellar_sums)(
+            given.stellar, observation.flux, observation.weight, place
+        )
+        called(screening.set_coefficients)(
             work.coefficients, work.units, given.coarse_u, place, lam, fs, ss
         )
-        level, below = screening.coarse_level(total - threshold, total, given.coarse_error[i])
-        n = screening.screen_tiles(
+        level, below = called(screening.coarse_level)(
+            total - threshold, total, given.coarse_error[i]
+        )
+        n = called(screening.screen_tiles)(
             *(work.coarse, work.coefficients, level, below, np.uint64(0), n_tile, work.hits)
         )
         needed = np.flatnonzero(posterior.chi2[i] <= threshold - 1e-9 * total) // kernels.TILE
@@ -521,21 +534,23 @@ def test_each_bound_is_a_bound(problem, threshold):
     observation = observation_of(prepared, flux, sigma)
     inside = np.argwhere(posterior.chi2 <= threshold)
     reach = np.empty(len(units))
-    bounds.dust_reach(prepared.kernel_grid, observation, threshold, reach)
+    called(bounds.dust_reach)(prepared.kernel_grid, observation, threshold, reach)
     n_stellar, n_dust = posterior.chi2.shape
     coarse = [np.empty(n_stellar, np.float32) for _ in range(3)]
     d_bound, d_scale, d_curvature = (np.empty(n_dust) for _ in range(3))
     chosen = np.zeros(len(units), bool)
     chosen[fitted] = reach[fitted] * np.sqrt(observation.weight[fitted]) < 2.0
     middle = np.where(chosen, 0.5 * reach, 0.0)
-    weighed, scale_unit, curvature_unit = bounds.stellar_bounds(
+    weighed, scale_unit, curvature_unit = called(bounds.stellar_bounds)(
         prepared.kernel_grid, observation, chosen, middle, *coarse
     )
     bound, scale, curvature = np.array(coarse, float)
     scale, curvature = scale * scale_unit, curvature * curvature_unit
     rest = fitted & ~chosen
     zero = np.zeros(len(units))
-    bounds.dust_bounds(prepared.kernel_grid, observation, rest, zero, d_bound, d_scale, d_curvature)
+    called(bounds.dust_bounds)(
+        prepared.kernel_grid, observation, rest, zero, d_bound, d_scale, d_curvature
+    )
     width = np.sqrt(np.sum((0.5 * reach[chosen]) ** 2 * observation.weight[chosen]))
     for i, j in inside:
         model = grid.stellar_flux[i] + grid.luminosity[i] * grid.dust_flux[j]
@@ -546,7 +561,7 @@ def test_each_bound_is_a_bound(problem, threshold):
         # The stars alone, at the model's own scale.
         a_hat = a * prepared.stellar_unit[i]
         root = (np.sqrt(threshold) + width) ** 2
-        root += bounds.rounding_of(weighed, root, len(units)) + 1e-7
+        root += called(bounds.rounding_of)(weighed, root, len(units)) + 1e-7
         assert bound[i] + curvature[i] * (a_hat - scale[i]) ** 2 <= root * (1 + 1e-9)
         # The dust alone where stars are known exactly: its own bound never exceeds chi2 there.
         star = a * grid.stellar_flux[i] / units
@@ -554,7 +569,7 @@ def test_each_bound_is_a_bound(problem, threshold):
         alone = np.sum(observation.weight * (residual - emission) ** 2 * rest)
         t = a_hat * prepared.luminosity[i]
         exact = np.empty((3, n_dust))
-        bounds.dust_bounds(prepared.kernel_grid, observation, rest, star, *exact)
+        called(bounds.dust_bounds)(prepared.kernel_grid, observation, rest, star, *exact)
         lower = exact[0][j] + exact[2][j] * (t - exact[1][j]) ** 2
         assert lower <= alone * (1 + 1e-9) + 1e-7
 
@@ -563,12 +578,19 @@ def test_pruning_evaluates_little_and_gives_up_where_it_cannot_help(grid, prepar
     flux, error = observe(grid, "full", n=20, seed=13)
     found = prepared.fit(flux, error)
     assert found.n_counted.mean() < 0.1 * grid.n_models
-    # Errors ten times the flux: nothing can be left out.
     assert found.n_evaluated.mean() < 0.2 * grid.n_models
     # Errors ten times the flux: nothing can be left out.
     found = prepared.fit(flux, 10 * np.abs(flux))
     assert (found.n_evaluated >= found.n_counted).all()
     assert (found.n_counted > 0.4 * grid.n_models).any()
+
+
+def test_whole_numbers_of_a_configuration_compile_nothing_anew(grid):
+    flux, error = observe(grid, "full", n=1)
+    fit(grid, flux, error, FitOptions(tolerance=50.0, additional_error=0.0))
+    before = list(kernels.pruned.signatures)
+    fit(grid, flux, error, FitOptions(tolerance=50, additional_error=0))
+    assert list(kernels.pruned.signatures) == before
 
 
 # --- parts ----------------------------------------------------------------------------------
@@ -589,11 +611,11 @@ def test_low_rank_product_keeps_its_word(grid):
 
 def test_log_of_the_normal_distribution():
     x = np.concatenate([np.linspace(-60, 8, 2000), [-1e4, -1e8]])
-    found = np.array([counting.log_normal_cdf(v) for v in x])
+    found = np.array([called(counting.log_normal_cdf)(v) for v in x])
     np.testing.assert_allclose(found, log_ndtr(x), rtol=3e-9, atol=1e-15)
 
 
-@compiled.jit
+@compiled.entry
 def _exponentials(x, out):
     for k in range(0, x.size, lanes.N_LANE):
         lanes.store(out, k, counting.exp_minus(lanes.load(x, k)))

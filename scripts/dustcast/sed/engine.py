@@ -75,12 +75,17 @@ class FitOptions:
             raise ValueError(
                 f"upper_limits is {self.upper_limits!r}: use one of {', '.join(UPPER_LIMITS)}"
             )
-        for name in ("tolerance", "rank_error"):
+        positive = ("tolerance", "rank_error")
+        for name in positive:
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name} is {getattr(self, name)}: it must be above 0")
-        for name in ("additional_error", "error_floor", "error_floor_log"):
+        not_negative = ("additional_error", "error_floor", "error_floor_log")
+        for name in not_negative:
             if not getattr(self, name) >= 0:
                 raise ValueError(f"{name} is {getattr(self, name)}: it must not be negative")
+        for name in (*positive, *not_negative):
+            # A configuration may say 50: for an integer kernels would be compiled anew.
+            object.__setattr__(self, name, float(getattr(self, name)))
         if self.threads < 1:
             raise ValueError(f"threads is {self.threads}: it must be at least 1")
 

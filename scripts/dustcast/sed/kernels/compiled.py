@@ -14,6 +14,7 @@ FOLDER = Path(__file__).resolve().parent
 # Reassociation and contraction let the compiler vectorise sums; NaN and infinity keep their
 # meaning, since a missing band or an impossible model must not turn into a number.
 FAST = {"reassoc", "contract", "arcp", "nsz"}
+_NO_WRAPPERS = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
 
 
 def cache_folder():
@@ -46,12 +47,26 @@ def _compiled(function, **options):
 
 
 def jit(function):
-    """Compile a kernel."""
-    return _compiled(function, fastmath=FAST)
+    """Compile a kernel that other kernels call.
+
+    It has no wrapper through which Python could call it, since making all those takes as long as
+    compiling the kernels: that would end the interpreter. Python calls an `entry`.
+    """
+    return _compiled(function, fastmath=FAST, **_NO_WRAPPERS)
 
 
 def strict(function):
-    """Compile a kernel without reassociation: where the order of operations protects digits."""
+    """Compile a `jit` without reassociation: where the order of operations protects digits."""
+    return _compiled(function, **_NO_WRAPPERS)
+
+
+def entry(function):
+    """Compile a kernel that Python calls."""
+    return _compiled(function, fastmath=FAST)
+
+
+def strict_entry(function):
+    """Compile an `entry` without reassociation."""
     return _compiled(function)
 
 

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from dustcast.sed.kernels.compiled import U, jit, strict
+from dustcast.sed.kernels.compiled import U, entry, jit, strict
 from dustcast.sed.kernels.lanes import (
     any_of,
     count_of,
@@ -149,7 +149,7 @@ def add_cross_of_rest(squares, emission, tiles, n_tile, shine, i, cross):
         add_cross(load(squares, t * TILE_U), emission, tiles[t], shine, i, cross)
 
 
-@jit
+@entry
 def limit_term(grid, obs, i, j, a):
     """Return what the upper limits add to chi2 of the model (i, j) at the scale `a`.
 

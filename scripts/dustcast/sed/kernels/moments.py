@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from dustcast.sed.kernels.compiled import U, jit, strict
+from dustcast.sed.kernels.compiled import U, entry, jit, strict, strict_entry
 from dustcast.sed.kernels.layout import KEPT, TILE, row_at
 
 
@@ -27,7 +27,7 @@ def add_values(table, linear, constant, reference, mean, variance, i, p, a, spre
         variance[v] += p * (d * d + linear[v] * spread * (g * g))
 
 
-@jit
+@entry
 def moments(grid, tables, work, stellar, dust, covariance):
     """Turn marginal sums into means and variances.
 
@@ -105,7 +105,7 @@ def finish(found, reference):
         found[0, v] += reference[v]
 
 
-@strict
+@strict_entry
 def log_moments(grid, tables, work, stellar, dust):
     """Turn marginal sums into means and variances of natural logarithms.
 

@@ -19,7 +19,7 @@ from dustcast.sed.kernels.bounds import (
     stellar_bounds,
     tile_bounds,
 )
-from dustcast.sed.kernels.compiled import U, jit
+from dustcast.sed.kernels.compiled import U, entry, jit
 from dustcast.sed.kernels.counting import count_runs, improve
 from dustcast.sed.kernels.extremes import count_extremes
 from dustcast.sed.kernels.layout import FULL, GIVEN_UP, KEPT, TILE
@@ -62,7 +62,7 @@ def n_tile_of(work):
     return U((work.order.size + TILE - 1) // TILE)
 
 
-@jit
+@entry
 def screen(grid, obs, tolerance, want_log, work):
     """Add up every model of the grid, in two passes: the smallest chi2, then the weights.
 
@@ -154,7 +154,7 @@ def sort_dust(work):
         work.order[first : first + WIDE] = part[np.argsort(work.d_bound[part], kind="mergesort")]
 
 
-@jit
+@entry
 def pruned(grid, tables, obs, tolerance, slack, want_log, work):
     """Add up all models within `tolerance` of the smallest chi2, leaving out what cannot be.
 

@@ -47,6 +47,8 @@ MARGIN = 1.25
 LARGEST_EXCESS = 2.0
 EXTREME_TEMPERATURES_K = (3000.0, 10_000.0)
 WIDEST_FIT = 12.0  # beams
+# A fit ends where another step would change chi2, centre and width by less than this share.
+FIT_TOLERANCE = 1e-5
 # Logarithms of the narrowest and widest fit, over the beam's.
 WIDTHS = (-1.0, 1.5)
 # What an aperture may not reach: the nucleus, and sources without significant parallax or motion
@@ -240,16 +242,16 @@ def find_stars(paths, galaxy, sources, *, parallax_snr=5.0, missing_unit=None):
         range(len(bands)),
         key=lambda k: abs(math.log(known[bands[k]].pivot_um / known[FIRST_BAND].pivot_um)),
     )
-    # From the first band to shorter wavelengths, and from what it says again to longer ones.
-    chains = (bands[first::-1], bands[first:])
-    at_first = stars
-    for chain in chains:
-        stars = [replace(star) for star in at_first]
+
+    def fit(band, stars):
+        return _fit_band(paths[band], band, galaxy, stars, protected, missing_unit)
+
+    apertures += fit(bands[first], stars)
+    # From what the first band says to shorter wavelengths, and to longer ones.
+    for chain in (bands[:first][::-1], bands[first + 1 :]):
+        followed = [replace(star) for star in stars]
         for band in chain:
-            again = band == bands[first] and chain is chains[1]
-            found = _fit_band(paths[band], band, galaxy, stars, protected, missing_unit)
-            if not again:
-                apertures += found
+            apertures += fit(band, followed)
     return sorted(apertures, key=lambda star: (bands.index(star.band), star.dec, star.ra))
 
 
@@ -462,7 +464,15 @@ def _fit_gaussian(part, x, y, width, beam, star, scale):
     farthest = 3 * place + 1
     bounds = tuple(zip((-farthest, farthest), (-farthest, farthest), WIDTHS))
     found = least_squares(
-        profile.residuals, start, profile.jacobian, bounds, loss="soft_l1", max_nfev=40
+        profile.residuals,
+        start,
+        profile.jacobian,
+        bounds,
+        ftol=FIT_TOLERANCE,
+        xtol=FIT_TOLERANCE,
+        gtol=FIT_TOLERANCE,
+        loss="soft_l1",
+        max_nfev=40,
     )
     matrix, _, _ = profile.linear(found.x)
     solution = np.linalg.lstsq(matrix, values, rcond=None)[0]

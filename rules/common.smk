@@ -178,12 +178,24 @@ def largest_image(wildcards):
     """Return how many million pixels the largest image of a galaxy has, as the archive cuts it."""
     bands = configuration.image_bands(bands_with_images(wildcards.galaxy))
     finest = min(band_table()[band].pixel_arcsec for band in bands)
+    if MOCK:
+        finest = max(finest, config["mock"]["least_pixel_arcsec"])
     return (KNOWN[wildcards.galaxy].field_arcsec / finest) ** 2 / 1e6
 
 
 def clean_threads(wildcards):
-    """Return how many images are cleaned at once: few if they are large, for the memory's sake."""
-    return max(1, min(4, int(80 / largest_image(wildcards))))
+    """Return how many images are cleaned at once.
+
+    Few if they are large, for the memory's sake; one if they are so small that the job has hardly
+    begun when it ends, since a core that it holds while it starts does nothing.
+    """
+    largest = largest_image(wildcards)
+    return max(1, min(4, int(80 / largest))) if largest > 1 else 1
+
+
+def convolve_threads(wildcards):
+    """Return the threads of the transforms of a galaxy's images, one if these are small."""
+    return 4 if largest_image(wildcards) > 1 else 1
 
 
 def clean_memory(wildcards, attempt):
@@ -311,6 +323,12 @@ KERNEL_INDEX = (
     [f"{DATA}/{config['images']['kernels']}/index.csv"]
     if config["images"]["kernels"] and config["images"]["fetch_kernels"] and CUBES
     else []
+)
+
+# Scales with their target PSF and bands, for the kernels that the plan asks for: nothing of a single
+# galaxy, or another one would make all cubes anew.
+KERNEL_ROWS = sorted(
+    {(row["scale"], row["target_psf"], row["bands_full"]) for row in CUBES.values()}
 )
 
 

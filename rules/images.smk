@@ -221,6 +221,28 @@ rule quicklook:
         "../scripts/quicklook.py"
 
 
+# Kernels lead from band to band, whatever the galaxy.
+rule make_kernels:
+    input:
+        KERNEL_INDEX,
+    output:
+        f"{RESULTS}/kernels.fits",
+    log:
+        log_of("make_kernels"),
+    benchmark:
+        benchmark_of("make_kernels")
+    conda:
+        "../envs/images.yaml"
+    params:
+        code=code_hash("imaging"),
+        rows=KERNEL_ROWS,
+        folder=CUBE_SETTINGS["kernels"],
+    message:
+        "Finding the kernels between PSFs"
+    script:
+        "../scripts/make_kernels.py"
+
+
 # One job a galaxy and image for all scales: the image is read and transformed once.
 rule convolve_bands:
     input:
@@ -228,7 +250,7 @@ rule convolve_bands:
         clean=expand(
             f"{RESULTS}/images/{{{{galaxy}}}}/clean/{{band}}.fits", band=IMAGE_BANDS
         ),
-        kernels=KERNEL_INDEX,
+        kernels=rules.make_kernels.output[0],
     output:
         [
             path if config["images"]["keep_convolved"] else temp(path)
@@ -242,7 +264,7 @@ rule convolve_bands:
         benchmark_of("convolve_bands/{galaxy}")
     conda:
         "../envs/images.yaml"
-    threads: 4
+    threads: convolve_threads
     resources:
         mem_mb=growing(4000),
     params:

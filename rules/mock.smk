@@ -97,6 +97,7 @@ if MOCK and not TABLES:
         input:
             galaxies=f"{RESULTS}/sample/galaxies.csv",
             sky=f"{RESULTS}/mock/sky/{{galaxy}}.fits",
+            kernels=rules.make_kernels.output[0],
         output:
             maps=f"{RESULTS}/mock/maps/{{galaxy}}/{{scale}}.fits",
             table=f"{RESULTS}/mock/truth/{{galaxy}}/{{scale}}.parquet",
@@ -152,6 +153,7 @@ if MOCK and not TABLES:
                 f"{RESULTS}/images/{{{{galaxy}}}}/clean/{{band}}.fits",
                 band=IMAGE_BANDS,
             ),
+            kernels=rules.make_kernels.output[0],
             maps=lambda wildcards: [
                 f"{RESULTS}/mock/maps/{wildcards.galaxy}/{row['scale']}.fits"
                 for row in cube_rows(wildcards)

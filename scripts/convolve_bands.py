@@ -12,7 +12,7 @@ if __name__ == "__main__":
     with run(snakemake):
         galaxy = galaxy_table(snakemake.input.galaxies)[snakemake.wildcards.galaxy]
         scales = [scale_of(row) for row in snakemake.params.rows]
-        settings = Settings(**snakemake.params.settings)
+        settings = Settings(**snakemake.params.settings, made=snakemake.input.kernels)
         done = progress(len(snakemake.output), "bands convolved")
         for source, target in zip(snakemake.input.clean, snakemake.output):
             band = Path(source).stem

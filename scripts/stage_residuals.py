@@ -19,7 +19,7 @@ if __name__ == "__main__":
             dict(zip(params.bands, inputs.clean)),
             {row["scale"]: read_maps(path) for row, path in zip(params.rows, inputs.maps)},
             params.rows,
-            Settings(**params.settings),
+            Settings(**params.settings, made=inputs.kernels),
             progress=progress(len(params.bands), "bands compared"),
         )
         write_table(snakemake.output[0], table, meta=origin)

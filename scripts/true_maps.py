@@ -11,7 +11,7 @@ if __name__ == "__main__":
     with run(snakemake) as origin:
         outputs, params = snakemake.output, snakemake.params
         galaxy = galaxy_table(snakemake.input.galaxies)[snakemake.wildcards.galaxy]
-        settings = Settings(**params.settings)
+        settings = Settings(**params.settings, made=snakemake.input.kernels)
         sky = read_sky(snakemake.input.sky)
         grid, maps = true_maps(galaxy, sky, params.row, params.rows, settings)
         write_maps(outputs.maps, galaxy, params.row, grid, maps)

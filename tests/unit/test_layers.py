@@ -13,7 +13,15 @@ from dustcast.imaging import layers as module
 from dustcast.imaging.clean import clean_band
 from dustcast.imaging.convolution import Convolver
 from dustcast.imaging.images import read_clean, write_clean
-from dustcast.imaging.layers import Scale, Settings, grid_of, make_layers, scale_of
+from dustcast.imaging.layers import (
+    Scale,
+    Settings,
+    grid_of,
+    kernel_pairs,
+    make_layers,
+    planes_at,
+    scale_of,
+)
 from dustcast.imaging.matching import find_kernel
 from dustcast.imaging.psf import find_psf, psf_table
 from dustcast.tables import DataError
@@ -351,6 +359,40 @@ def test_one_pass_gives_what_single_scales_give():
         assert not together[scale.name].why
         peak = np.nanmax(alone.flux)
         assert np.allclose(together[scale.name].flux, alone.flux, atol=1e-5 * peak, equal_nan=True)
+
+
+def test_maps_go_the_way_of_images():
+    rng = np.random.default_rng(4)
+    images = [
+        noisy(point_source("SDSS_r", 400, east=e, north=n), rng) for e, n in ((20, 0), (0, 9))
+    ]
+    scales = [SCALES[name] for name in ("18arcsec", "36arcsec")]
+    data = [image.data for image in images]
+    planes = planes_at(data, images[0].wcs, "SDSS_r", scales, GALAXY, SETTINGS)
+    for scale in scales:
+        for image, plane in zip(images, planes[scale.name], strict=True):
+            flux = layer_of(image, scale).flux
+            assert np.isfinite(flux).any()
+            assert np.allclose(plane, flux, atol=1e-5 * np.nanmax(flux), equal_nan=True)
+
+
+def test_maps_that_are_elsewhere_or_too_wide_give_nothing():
+    image = point_source("SPIRE_500", 300)
+    found = planes_at([image.data], image.wcs, "SPIRE_500", [SCALES["18arcsec"]], GALAXY, SETTINGS)
+    assert found == {"18arcsec": None}
+
+
+def test_kernels_of_the_plan():
+    rows = [
+        ("18arcsec", "SPIRE_250", "WISE_3.4;SPIRE_250"),
+        ("global", "", "WISE_3.4;SPIRE_500;IRAS_60"),
+    ]
+    assert kernel_pairs(rows) == [
+        ("SPIRE_250", "SPIRE_250"),
+        ("SPIRE_500", "SPIRE_500"),
+        ("WISE_3.4", "SPIRE_250"),
+        ("WISE_3.4", "SPIRE_500"),
+    ]
 
 
 def test_a_kernel_that_fails_leaves_out_one_scale(monkeypatch):

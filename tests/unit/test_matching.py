@@ -7,7 +7,14 @@ from astropy.utils.exceptions import AstropyUserWarning
 from beams import beam
 from scipy.signal import fftconvolve
 
-from dustcast.imaging.matching import compare, find_kernel, make_kernel, read_kernel
+from dustcast.imaging import matching
+from dustcast.imaging.matching import (
+    compare,
+    find_kernel,
+    make_kernel,
+    read_kernel,
+    write_kernels,
+)
 from dustcast.imaging.psf import find_psf, psf_table
 from dustcast.tables import DataError
 
@@ -54,6 +61,50 @@ def test_all_narrower_bands_reach_the_targets(target):
         assert kernel.residual < 0.01, band
         assert kernel.energy_error < 0.02, band
         assert kernel.negative < 1, band
+
+
+def test_kernels_of_a_run_are_made_once(tmp_path, monkeypatch):
+    path = tmp_path / "kernels.fits"
+    pairs = [
+        ("WISE_12", "SPIRE_250"),
+        ("SPIRE_250", "SPIRE_250"),
+        ("SPIRE_500", "SPIRE_250"),
+        ("WISE_22", "Gauss_12.5"),
+        ("nothing", "SPIRE_250"),
+    ]
+    done = []
+    write_kernels(path, pairs, progress=lambda: done.append(1))
+    assert len(done) == len(pairs)
+    with fits.open(path) as hdus:
+        assert {hdu.name for hdu in hdus[1:]} == {"WISE_12_TO_SPIRE_250", "WISE_22_TO_GAUSS_12.5"}
+        assert hdus["WISE_12_to_SPIRE_250"].header["CDELT2"] * 3600 == pytest.approx(
+            make_kernel("WISE_12", "SPIRE_250").step
+        )
+    fresh = find_kernel("WISE_12", "SPIRE_250", pixel=1.375)
+    with pytest.raises(DataError) as refused:
+        find_kernel("WISE_22", "Gauss_12.5", pixel=1.375)
+    other = find_kernel("WISE_3.4", "SPIRE_250", pixel=1.375)
+
+    def nothing_is_made(*pair):
+        assert pair == ("WISE_3.4", "SPIRE_250")
+        return other
+
+    monkeypatch.setattr(matching, "make_kernel", nothing_is_made)
+    kept = find_kernel("WISE_12", "SPIRE_250", pixel=1.375, made=path)
+    assert np.array_equal(kept.values, fresh.values)
+    # A header holds sixteen digits.
+    told = [(k.step, k.residual, k.energy_error) for k in (kept, fresh)]
+    assert told[0] == pytest.approx(told[1], rel=1e-14)
+    assert kept.origin == fresh.origin
+    with pytest.raises(DataError) as again:
+        find_kernel("WISE_22", "Gauss_12.5", pixel=1.375, made=path)
+    assert str(again.value) == str(refused.value)
+    # What the file lacks is made; what needs no kernel is not looked for.
+    assert find_kernel("WISE_3.4", "SPIRE_250", pixel=1.375, made=path) is other
+    assert find_kernel("SPIRE_250", "SPIRE_250", pixel=6.0, made=path).is_identity
+    path.write_bytes(b"no kernels")
+    with pytest.raises(DataError, match=r"kernels\.fits cannot be read .*delete it and run again"):
+        find_kernel("WISE_12", "SPIRE_250", pixel=1.375, made=path)
 
 
 def test_what_cannot_be_matched_is_refused():

@@ -47,6 +47,9 @@ class Settings:
         Whether photon noise counts where the gain is known.
     kernels : str or None
         Folder of kernels of Aniano et al. (2011).
+    made : str or None
+        File with the kernels of the run (`dustcast.imaging.matching.write_kernels`). Not of the
+        configuration: it saves time and changes nothing.
     """
 
     resampling: str = "hann"
@@ -55,6 +58,7 @@ class Settings:
     min_cover: float = 0.9
     poisson: bool = False
     kernels: str | None = None
+    made: str | None = None
 
 
 @dataclass(frozen=True)
@@ -110,13 +114,32 @@ def scale_of(row):
 
     The whole galaxy has the coarsest PSF of its bands and pixels that resolve it.
     """
-    bands = tuple(row["bands_full"].split(";"))
+    target, bands = _target(row["scale"], row["target_psf"], row["bands_full"])
     if row["scale"] != GLOBAL:
-        return Scale(row["scale"], row["target_psf"], float(row["pixel_arcsec"]), bands)
-    known = band_table()
-    bands = tuple(band for band in bands if math.isfinite(known[band].fwhm_arcsec))
-    target = max(bands, key=lambda band: (known[band].fwhm_arcsec, band in PHYSICAL_TARGETS))
+        return Scale(row["scale"], target, float(row["pixel_arcsec"]), bands)
     return Scale(GLOBAL, target, find_psf(target).fwhm / GLOBAL_PIXELS_A_WIDTH, bands)
+
+
+def kernel_pairs(rows):
+    """Return the pairs of band and target PSF for which a run may need a kernel.
+
+    Parameters
+    ----------
+    rows : iterable of (str, str, str)
+        scale, target_psf and bands_full of rows of the plan.
+    """
+    targets = [_target(*row) for row in rows]
+    return sorted({(band, target) for target, bands in targets for band in bands})
+
+
+def _target(scale, target, bands):
+    """Return the target PSF of a row of the plan and the bands that can take part."""
+    bands = tuple(bands.split(";"))
+    if scale == GLOBAL:
+        known = band_table()
+        bands = tuple(band for band in bands if math.isfinite(known[band].fwhm_arcsec))
+        target = max(bands, key=lambda band: (known[band].fwhm_arcsec, band in PHYSICAL_TARGETS))
+    return target, bands
 
 
 def grid_of(galaxy, scale, settings):
@@ -127,9 +150,9 @@ def grid_of(galaxy, scale, settings):
 
 
 @functools.lru_cache(maxsize=256)
-def _kernel(band, target, pixel, folder):
+def _kernel(band, target, pixel, folder, made):
     """Return a kernel, its check remembered, for a job that needs it at several scales."""
-    return find_kernel(band, target, pixel=pixel, folder=folder)
+    return find_kernel(band, target, pixel=pixel, folder=folder, made=made)
 
 
 def make_layers(clean, scales, galaxy, settings, workers=1):
@@ -153,61 +176,142 @@ def make_layers(clean, scales, galaxy, settings, workers=1):
     dict of str to Layer
         By the name of the scale.
     """
+    band = clean.cards["DC_BAND"]
+    layers, ready, steps = _ready(clean.wcs, clean.data.shape, band, scales, galaxy, settings)
+    if not ready:
+        return layers
+    part = _common([one.part for one in ready])
+    image = FilledImage(clean.data[part], clean.stars[part])
+    convolver = _convolver(image, ready, steps, workers)
+    for one in ready:
+        try:
+            layers[one.scale.name] = _layer(
+                clean, image, part, convolver, one, steps, galaxy, settings
+            )
+        except DataError as fault:
+            layers[one.scale.name] = Layer(why=str(fault))
+    return layers
+
+
+def planes_at(images, wcs, psf, scales, galaxy, settings):
+    """Bring maps without noise or stars to several scales, as `make_layers` brings images.
+
+    Maps of one shape share the kernels and the geometry of the resampling, which takes longest.
+
+    Parameters
+    ----------
+    images : list of array_like of shape (ny, nx)
+        Arrays, or what reads rows as they do. They are covered everywhere.
+    wcs : astropy.wcs.WCS
+        Of all.
+    psf : str
+        Name of their PSF.
+    scales : list of Scale
+    galaxy : dustcast.sample.Galaxy
+    settings : Settings
+
+    Returns
+    -------
+    dict of str to (ndarray of shape (n_image, n, n), or None)
+        Surface brightness by the name of the scale, NaN beyond the maps; None where `make_layers`
+        would say why there is nothing.
+    """
+    planes, ready, steps = _ready(wcs, images[0].shape, psf, scales, galaxy, settings)
+    planes = dict.fromkeys(planes)
+    if not ready:
+        return planes
+    part = _common([one.part for one in ready])
+    shape = tuple(rows.stop - rows.start for rows in part)
+    values = {one.scale.name: [] for one in ready}
+    for image in images:
+        image = np.asarray(image[part[0]])[:, part[1]]
+        convolver = _convolver(image, ready, steps, 1)
+        for one in ready:
+            kernel, stride = one.kernel, one.stride
+            values[one.scale.name].append(
+                image
+                if kernel.is_identity
+                else convolver.convolve(kernel.sampled(*(stride * steps)), stride)
+            )
+    for one in ready:
+        cover = resampling.share_of_blocks(
+            lambda rows: np.full((rows.stop - rows.start, shape[1]), True), shape, one.stride
+        )
+        stack = np.stack([*(plane * cover for plane in values[one.scale.name]), cover])
+        own = resampling.part_of(wcs, part, one.stride)
+        stack = resampling.resample(stack, own, one.grid, settings.resampling)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            found = np.where(stack[-1] >= settings.min_cover, stack[:-1] / stack[-1], np.nan)
+        planes[one.scale.name] = found if np.isfinite(found).any() else None
+    return planes
+
+
+@dataclass(frozen=True)
+class _Ready:
+    """A scale to which an image can be brought: kernel, grid, part of the image, stride."""
+
+    scale: Scale
+    kernel: object
+    grid: resampling.Grid
+    part: tuple
+    stride: int
+
+
+def _ready(wcs, shape, psf, scales, galaxy, settings):
+    """Return layers that say why there is nothing, the scales that are ready, and pixel sizes."""
     from astropy.wcs.utils import proj_plane_pixel_scales
 
-    steps = 3600 * proj_plane_pixel_scales(clean.wcs)[::-1]
+    steps = 3600 * proj_plane_pixel_scales(wcs)[::-1]
     pixel = pixel_of(steps)
-    band = clean.cards["DC_BAND"]
     layers, ready = {}, []
     for scale in scales:
         try:
-            kernel = _kernel(band, scale.target, round(pixel, 4), settings.kernels)
+            kernel = _kernel(psf, scale.target, round(pixel, 4), settings.kernels, settings.made)
         except DataError as fault:
             layers[scale.name] = Layer(why=str(fault))
             continue
         grid = grid_of(galaxy, scale, settings)
-        part = resampling.footprint(clean.wcs, clean.data.shape, grid, kernel.reach)
+        part = resampling.footprint(wcs, shape, grid, kernel.reach)
         if part is None:
             layers[scale.name] = Layer(why="the image does not cover the galaxy")
             continue
-        ready.append((scale, kernel, grid, part, _stride(clean, kernel, scale, steps.max())))
-    if not ready:
-        return layers
-    part = tuple(
-        slice(min(p[axis].start for *_, p, _ in ready), max(p[axis].stop for *_, p, _ in ready))
+        ready.append(_Ready(scale, kernel, grid, part, _stride(wcs, kernel, scale, steps.max())))
+    return layers, ready, steps
+
+
+def _common(parts):
+    """Return the least part of an image that holds all parts."""
+    return tuple(
+        slice(min(part[axis].start for part in parts), max(part[axis].stop for part in parts))
         for axis in (0, 1)
     )
-    convolver = None
-    image = FilledImage(clean.data[part], clean.stars[part])
-    needed = [(kernel, stride) for _, kernel, _, _, stride in ready if not kernel.is_identity]
-    if needed:
-        reach = max(kernel.reach for kernel, _ in needed)
-        convolver = Convolver(
-            image,
-            reach=tuple(math.ceil(reach / step) + max(STRIDES) for step in steps),
-            strides=[stride for _, stride in needed],
-            workers=workers,
-        )
-    for scale, kernel, grid, _, stride in ready:
-        try:
-            layers[scale.name] = _layer(
-                clean, image, part, convolver, scale, kernel, grid, stride, steps, galaxy, settings
-            )
-        except DataError as fault:
-            layers[scale.name] = Layer(why=str(fault))
-    return layers
 
 
-def _stride(clean, kernel, scale, step):
+def _convolver(image, ready, steps, workers):
+    """Return an image transformed for the kernels that need it, None if none does."""
+    needed = [one for one in ready if not one.kernel.is_identity]
+    if not needed:
+        return None
+    reach = max(one.kernel.reach for one in needed)
+    return Convolver(
+        image,
+        reach=tuple(math.ceil(reach / step) + max(STRIDES) for step in steps),
+        strides=[one.stride for one in needed],
+        workers=workers,
+    )
+
+
+def _stride(wcs, kernel, scale, step):
     """Return the stride at which a convolved image still holds all that passes the kernel."""
-    if kernel.is_identity or clean.wcs.has_distortion:
+    if kernel.is_identity or wcs.has_distortion:
         return 1
     finest = min(find_psf(scale.target).fwhm, scale.pixel) / PIXELS_A_WIDTH
     return choose_stride(step, min(finest, 0.5 / kernel.highest_frequency()))
 
 
-def _layer(clean, image, part, convolver, scale, kernel, grid, stride, steps, galaxy, settings):
+def _layer(clean, image, part, convolver, one, steps, galaxy, settings):
     """Return one band at one scale."""
+    scale, kernel, grid, stride = one.scale, one.kernel, one.grid, one.stride
     shape = tuple(rows.stop - rows.start for rows in part)
     band, data, stars = clean.cards["DC_BAND"], clean.data[part], clean.stars[part]
 

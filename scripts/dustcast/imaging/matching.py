@@ -15,7 +15,7 @@ from dustcast.bands import kernel_names
 from dustcast.imaging.numerics import fft_convolve
 from dustcast.imaging.psf import find_psf
 from dustcast.sample import LARGEST_PSF_EXCESS
-from dustcast.tables import DataError
+from dustcast.tables import DataError, atomic
 
 # Limits of the check: residual over the target's peak, encircled energy, and the negative part of
 # the kernel, which goes with the noise that it amplifies.
@@ -130,7 +130,7 @@ class Kernel:
 IDENTITY = Kernel(np.ones((1, 1)), 1.0, "identity", 0.0, 0.0)
 
 
-def find_kernel(band, target, *, pixel, folder=None):
+def find_kernel(band, target, *, pixel, folder=None, made=None):
     """Return the kernel that brings a band's image to a target PSF.
 
     Parameters
@@ -143,6 +143,8 @@ def find_kernel(band, target, *, pixel, folder=None):
         Pixel size of the image in arcsec.
     folder : str or Path, optional
         Folder of kernels of Aniano et al. (2011), looked into first.
+    made : str or Path, optional
+        File of `write_kernels`, made with that folder. What it does not hold is found as without.
 
     Returns
     -------
@@ -166,8 +168,86 @@ def find_kernel(band, target, *, pixel, folder=None):
         )
     if target_fwhm**2 - source_fwhm**2 < pixel**2:
         return IDENTITY
+    found = _made_kernel(made, band, target) if made else None
+    return found or _new_kernel(band, target, folder)
+
+
+def _new_kernel(band, target, folder):
+    """Return the kernel that is published, or else made."""
     path = kernel_file(folder, band, target) if folder else None
     return read_kernel(path, band, target) if path else make_kernel(band, target)
+
+
+def write_kernels(path, pairs, *, folder=None, progress=None):
+    """Find the kernels of a run once, for all its galaxies, and write them to one file.
+
+    Parameters
+    ----------
+    path : str or Path
+        FITS file: an extension for each pair, named ``{band}_to_{target}``, with the pixel size in
+        degrees and what the check found. A pair that has no kernel has an extension without
+        pixels that says why.
+    pairs : iterable of (str, str)
+        Band and target PSF. A band that is wider, or whose PSF nobody knows, has no kernel and is
+        left out.
+    folder : str or Path, optional
+        Folder of kernels of Aniano et al. (2011), looked into first.
+    progress : callable, optional
+        Called after each pair.
+    """
+    from astropy.io import fits
+
+    hdus = fits.HDUList([fits.PrimaryHDU()])
+    for band, target in sorted(set(pairs)):
+        if _is_narrower(band, target):
+            hdu = fits.ImageHDU(name=f"{band}_to_{target}")
+            try:
+                kernel = _new_kernel(band, target, folder)
+            except DataError as fault:
+                hdu.header["DC_WHY"] = str(fault)
+            else:
+                hdu.data = kernel.values
+                degrees = kernel.step / 3600
+                for key, value in (("CDELT1", -degrees), ("CDELT2", degrees)):
+                    hdu.header[key] = (value, "[deg] pixel size")
+                hdu.header["DC_STEP"] = (kernel.step, "[arcsec] pixel size")
+                hdu.header["DC_KERN"] = (kernel.origin, "how it was found")
+                hdu.header["DC_RESID"] = (kernel.residual, "residual over the peak")
+                hdu.header["DC_ENERG"] = (kernel.energy_error, "error of encircled energy")
+            hdus.append(hdu)
+        if progress:
+            progress()
+    with atomic(path) as temporary:
+        hdus.writeto(temporary)
+
+
+def _is_narrower(band, target):
+    """Return whether both PSFs are known and the band's is the narrower."""
+    try:
+        return find_psf(band).fwhm < find_psf(target).fwhm
+    except DataError:
+        return False
+
+
+def _made_kernel(path, band, target):
+    """Return a kernel of a file of `write_kernels`, None if it has none for the pair."""
+    from astropy.io import fits
+
+    try:
+        with fits.open(path, memmap=False) as hdus:
+            try:
+                hdu = hdus[f"{band}_to_{target}"]
+            except KeyError:
+                return None
+            cards = hdu.header
+            if "DC_WHY" in cards:
+                raise DataError(cards["DC_WHY"])
+            numbers = (float(cards[key]) for key in ("DC_RESID", "DC_ENERG"))
+            return Kernel(
+                hdu.data.astype(float), float(cards["DC_STEP"]), cards["DC_KERN"], *numbers
+            )
+    except (OSError, KeyError, TypeError, AttributeError) as fault:
+        raise DataError(f"{path} cannot be read ({fault}): delete it and run again") from None
 
 
 def reach_of(target):

@@ -149,11 +149,13 @@ def _image(psf, step, n):
     values = psf.profile(radii)
     points = 2 * math.ceil(2.5 * step / fwhm) + 1
     inner = (np.arange(points) - points // 2) / points
-    axis = ((np.arange(n) - n // 2)[:, None] + inner).ravel() * step
+    # One quarter, and its mirror images.
+    half = np.arange(n // 2 + 1)
+    axis = (half[:, None] + inner).ravel() * step
     fine = np.interp(np.hypot(axis[:, None], axis), radii, values)
-    image = fine.reshape(n, points, n, points).mean(axis=(1, 3))
-    centre = axis.reshape(n, points).mean(axis=1)
-    image[np.hypot(centre[:, None], centre) > step * (n // 2)] = 0
+    image = fine.reshape(half.size, points, half.size, points).mean(axis=(1, 3))
+    image[np.hypot(half[:, None], half) > n // 2] = 0
+    image = np.pad(image, ((n // 2, 0), (n // 2, 0)), mode="reflect")
     image /= image.sum()
     image.flags.writeable = False
     return image

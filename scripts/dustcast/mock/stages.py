@@ -11,9 +11,10 @@ import re
 
 import numpy as np
 
+from dustcast.imaging.filling import FilledImage
 from dustcast.imaging.geometry import elliptical_radius
-from dustcast.imaging.images import CleanImage, pixel_areas, read_clean
-from dustcast.imaging.layers import grid_of, make_layers, scale_of
+from dustcast.imaging.images import pixel_areas, read_clean
+from dustcast.imaging.layers import grid_of, planes_at, scale_of
 from dustcast.imaging.pixels import d25_ellipse
 from dustcast.mock.observation import SKY_TERMS, STAR_END, galaxy_image, sky_plane, star_image
 from dustcast.tables import Table
@@ -100,19 +101,15 @@ def _changed(galaxy, band, image, alone, truths, rows, settings):
     """Return the rows of what convolution and resampling change, and filling masks before it."""
     scales = [scale_of(row) for row in rows]
     scales = [scale for scale in scales if band in (truths[scale.name] or ())]
-    cards = {"DC_OK": True, "DC_BAND": band}
-    none = np.zeros(alone.shape, dtype=bool)
-    whole = CleanImage(alone, image.wcs, none, cards)
-    holed = CleanImage(np.where(image.stars, np.nan, alone), image.wcs, image.stars, cards)
-    layers = [make_layers(one, scales, galaxy, settings) for one in (whole, holed)]
+    filled = FilledImage(np.where(image.stars, np.nan, alone), image.stars)
+    planes = planes_at([alone, filled], image.wcs, band, scales, galaxy, settings)
     found = []
     for scale in scales:
-        kept, filled = (part[scale.name] for part in layers)
-        if kept.why or filled.why:
+        if planes[scale.name] is None:
             continue
         shares = d25_ellipse(galaxy).shares(grid_of(galaxy, scale, settings))
         true = np.sum(shares * truths[scale.name][band])
-        kept, filled = (float(np.nansum(shares * layer.flux) / true) for layer in (kept, filled))
-        found.append(("stars", "flux_filled", scale.name, band, filled - kept))
+        kept, changed = (float(np.nansum(shares * plane) / true) for plane in planes[scale.name])
+        found.append(("stars", "flux_filled", scale.name, band, changed - kept))
         found.append(("convolve", "flux", scale.name, band, kept - 1))
     return found

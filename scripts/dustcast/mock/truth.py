@@ -11,8 +11,7 @@ import math
 
 import numpy as np
 
-from dustcast.imaging.images import CleanImage
-from dustcast.imaging.layers import grid_of, make_layers, scale_of
+from dustcast.imaging.layers import grid_of, planes_at, scale_of
 from dustcast.imaging.pixels import d25_ellipse
 from dustcast.imaging.psf import find_psf
 from dustcast.imaging.resampling import Grid
@@ -57,15 +56,12 @@ def true_maps(galaxy, sky, row, rows, settings):
     half = max(math.ceil(side / sky.grid.pixel / 2), sky.grid.n // 2)
     grid = Grid(galaxy.ra, galaxy.dec, sky.grid.pixel, 2 * half + 1)
     reach = TRUE_PSF_WIDTHS * find_psf(TRUE_PSF).fwhm
-    maps = {}
+    images = []
     for name in names:
         seen, room = through_psf(sky.maps[name], TRUE_PSF, reach)
-        layer = make_layers(
-            _image(_fitted(seen, half - sky.grid.n // 2 - room), grid), [scale], galaxy, settings
-        )[scale.name]
-        if layer.why:
-            return grid_of(galaxy, scale, settings), None
-        maps[name] = layer.flux
+        images.append(_fitted(seen, half - sky.grid.n // 2 - room))
+    planes = planes_at(images, grid.wcs, TRUE_PSF, [scale], galaxy, settings)[scale.name]
+    maps = None if planes is None else dict(zip(names, planes))
     return grid_of(galaxy, scale, settings), maps
 
 
@@ -74,12 +70,6 @@ def _fitted(plane, more):
     if more < 0:
         return plane[-more:more, -more:more]
     return np.pad(plane, more)
-
-
-def _image(plane, grid):
-    """Return a map as a clean image."""
-    stars = np.zeros(plane.shape, dtype=bool)
-    return CleanImage(plane, grid.wcs, stars, {"DC_OK": True, "DC_BAND": TRUE_PSF})
 
 
 def true_table(galaxy, row, bands, grid, maps):

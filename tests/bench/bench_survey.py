@@ -2,9 +2,11 @@
 
 Reads what the rules of images and truth left of a run of config/mock.yaml, and prints for each
 band, over all galaxies: how far convolution and resampling change the flux inside D25 (noise, stars
-and sky apart), and the scatter of pixels in units of their background error around the galaxies and
-inside D25, calibration and extinction set to what was put in. Around the galaxies it also says how
-much of that is the scatter within an image and how much the level of its sky.
+and sky apart), and the scatter of pixels in units of their background and photon errors around the
+galaxies and inside D25, calibration and extinction set to what was put in. Around the galaxies it
+also says how much of that is the scatter within an image and how much the level of its sky. Errors
+are those of a bootstrap over galaxies. A band marked * is wider than the scale's PSF, to which its
+truth was brought: look at it at a coarser scale.
 """
 
 import sys
@@ -18,12 +20,13 @@ from dustcast.mock.truth import read_maps
 from dustcast.sample import galaxy_table
 from dustcast.tables import read_csv, read_table
 
-SCALE = "18arcsec"
+SCALES = ("18arcsec", "25arcsec")
 # Sky begins where the galaxy has faded: in units of the D25 ellipse.
 SKY_FROM = 1.8
 # Images of which this share or less is missing have no edge cut off.
 COVERED = 0.9
 OUTSIDE, MASKED = 4, 3
+N_BOOTSTRAP = 200
 LEAST_PIXELS = 50  # of an image whose level and scatter are told apart
 
 
@@ -39,12 +42,12 @@ def stage_rows(folder):
                 yield galaxy, f"{stage} {quantity}", scale, band, residual
 
 
-def pixel_pulls(folder, galaxies):
-    """Return pulls around and inside the galaxies, two dicts of band to a list of arrays."""
-    around, inside = {}, {}
-    for path in sorted(folder.glob(f"cubes/*/{SCALE}.fits")):
+def pixel_pulls(folder, galaxies, scale):
+    """Return pulls around and inside the galaxies by band, and the bands wider than the PSF."""
+    around, inside, wider = {}, {}, set()
+    for path in sorted(folder.glob(f"cubes/*/{scale}.fits")):
         name = path.parent.name
-        maps = read_maps(folder / f"mock/maps/{name}/{SCALE}.fits")
+        maps = read_maps(folder / f"mock/maps/{name}/{scale}.fits")
         if maps is None:
             continue
         cube, galaxy = read_cube(path), galaxies[name]
@@ -55,6 +58,8 @@ def pixel_pulls(folder, galaxies):
         for k, band in enumerate(cube.bands):
             if cube.why[k] or band not in maps:
                 continue
+            if cube.info[k].get("DC_WIDER"):
+                wider.add(band)
             true_extinction = put_in["extinction_mag"][rows[band]]
             undone = 10 ** (0.4 * (band_table()[band].extinction * stated - true_extinction))
             gain = undone * (1 + put_in["calibration_error"][rows[band]])
@@ -67,7 +72,14 @@ def pixel_pulls(folder, galaxies):
                 (inside, good & ((cube.mask[k] & OUTSIDE) == 0)),
             ):
                 found.setdefault(band, []).append(pull[where & np.isfinite(pull)])
-    return around, inside
+    return around, inside, wider
+
+
+def with_error(parts, rng):
+    """Return the scatter of all pulls of some galaxies, and its error by a bootstrap over them."""
+    draws = rng.integers(len(parts), size=(N_BOOTSTRAP, len(parts)))
+    drawn = [scatter(np.concatenate([parts[k] for k in draw])) for draw in draws]
+    return scatter(np.concatenate(parts)), np.std(drawn)
 
 
 def scatter(values):
@@ -90,16 +102,29 @@ def main(folder):
                 f"  {band:12s} {100 * np.nanmean(values):+7.2f}% {100 * values[worst]:+8.2f}% "
                 f"{found[worst][1]} ({len(values)})"
             )
-    around, inside = pixel_pulls(folder, galaxies)
-    print(f"\npulls at {SCALE}: standard deviation (and 1.48 MAD), around and inside; around:")
+    for scale in SCALES:
+        print_pulls(folder, galaxies, scale)
+
+
+def print_pulls(folder, galaxies, scale):
+    """Print the scatter of the pulls at a scale."""
+    around, inside, wider = pixel_pulls(folder, galaxies, scale)
+    if not around:
+        return
+    rng = np.random.default_rng(0)
+    print(f"\npulls at {scale}: 1.48 MAD (standard deviation, pixels) around and inside; around:")
     for band in around:
         cells = []
-        for pulls in (np.concatenate(around[band]), np.concatenate(inside[band])):
-            cells.append(f"{np.std(pulls):.3f} ({scatter(pulls):.3f}, {len(pulls)} pixels)")
+        for parts in (around[band], inside[band]):
+            parts = [pulls for pulls in parts if pulls.size]
+            value, error = with_error(parts, rng)
+            pulls = np.concatenate(parts)
+            cells.append(f"{value:.2f} +- {error:.2f} ({np.std(pulls):.2f}, {len(pulls)})")
         images = [pulls for pulls in around[band] if len(pulls) > LEAST_PIXELS]
         level = np.sqrt(np.mean([np.median(pulls) ** 2 for pulls in images]))
         within = np.mean([scatter(pulls) for pulls in images])
-        print(f"  {band:12s}", *cells, f"an image: {within:.3f}, level {level:.2f}")
+        name = f"{band}{'*' if band in wider else ''}"
+        print(f"  {name:12s}", *cells, f"an image: {within:.3f}, level {level:.2f}")
 
 
 if __name__ == "__main__":

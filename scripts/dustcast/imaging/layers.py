@@ -242,7 +242,8 @@ def planes_at(images, wcs, psf, scales, galaxy, settings):
         stack = resampling.resample(stack, own, one.grid, settings.resampling)
         with np.errstate(invalid="ignore", divide="ignore"):
             found = np.where(stack[-1] >= settings.min_cover, stack[:-1] / stack[-1], np.nan)
-        planes[one.scale.name] = found if np.isfinite(found).any() else None
+        sky = _sky(one, galaxy) & np.isfinite(found).all(axis=0)
+        planes[one.scale.name] = found if sky.sum() >= errors.LEAST_SKY_PIXELS else None
     return planes
 
 
@@ -277,6 +278,12 @@ def _ready(wcs, shape, psf, scales, galaxy, settings):
             continue
         ready.append(_Ready(scale, kernel, grid, part, _stride(wcs, kernel, scale, steps.max())))
     return layers, ready, steps
+
+
+def _sky(one, galaxy):
+    """Return which pixels of the grid of a scale are sky, stars apart."""
+    radius = one.grid.elliptical_radius(galaxy.pa, galaxy.axis_ratio)
+    return radius > SKY_FROM_D25 * galaxy.d25_arcsec / 2 + find_psf(one.scale.target).fwhm
 
 
 def _common(parts):
@@ -341,8 +348,7 @@ def _layer(clean, image, part, convolver, one, steps, galaxy, settings):
         flux = np.where(cover >= settings.min_cover, planes[0] / planes[1], np.nan)
     if not np.isfinite(flux).any():
         raise DataError("the image does not cover the galaxy")
-    radius = grid.elliptical_radius(galaxy.pa, galaxy.axis_ratio)
-    sky = (radius > SKY_FROM_D25 * galaxy.d25_arcsec / 2 + target.fwhm) & (star < 0.5)
+    sky = _sky(one, galaxy) & (star < 0.5)
     where = f"{band} of {galaxy.galaxy} at {scale.name}"
     known = band_table()[band]
     rms = errors.background_rms(flux, sky, where)

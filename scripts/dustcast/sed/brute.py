@@ -8,7 +8,6 @@ two passes over all models.
 from __future__ import annotations
 
 import numpy as np
-from scipy.special import log_ndtr
 
 from dustcast.sed.spec import FactorisedGrid, Quantity
 
@@ -61,6 +60,8 @@ class BruteForce:
         limit : ndarray of bool, shape (n_band,)
             Bands with an upper limit.
         """
+        from scipy.special import log_ndtr
+
         data = np.flatnonzero(np.isfinite(sigma) & ~limit)
         # Fluxes in units of the largest error, so that squares of tiny numbers do not vanish.
         unit = sigma[data].max()

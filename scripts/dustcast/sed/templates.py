@@ -31,7 +31,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from scipy import linalg, sparse
 
 from dustcast.tables import DataError, atomic
 
@@ -322,6 +321,8 @@ def age_weights(ssp, n_myr, *, bursts=10):
     ValueError
         If `n_myr` is below 1 or beyond the last tabulated age.
     """
+    from scipy import sparse
+
     age = ssp.age_myr
     if not 1 <= n_myr <= age[-1]:
         raise ValueError(f"n_myr must be from 1 to {int(age[-1])}, not {n_myr}")
@@ -665,6 +666,8 @@ def resample(wavelength_nm, spectra, nodes_nm):
     ndarray of shape (n_spectra, n_w)
         Clipped at zero, which matters only below the Lyman limit (under 1e-4 of the total).
     """
+    from scipy import linalg, sparse
+
     infrared = wavelength_nm >= 1e4
     if infrared.any() and np.all(spectra[:, infrared] > 0):
         fine = np.geomspace(wavelength_nm[infrared][0], nodes_nm[-1] * 1.01, 4000)
@@ -743,6 +746,8 @@ def _metallicities():
 
 def _linear(points, nodes):
     """Return the matrix of linear interpolation from nodes to points, (n_points, n_nodes)."""
+    from scipy import sparse
+
     left = np.clip(np.searchsorted(nodes, points, side="right") - 1, 0, len(nodes) - 2)
     part = (points - nodes[left]) / (nodes[left + 1] - nodes[left])
     row = np.arange(len(points))

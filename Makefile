@@ -161,6 +161,16 @@ bench-survey: venv ## fluxes and errors of a survey of simulated images against 
 	$(SNAKEMAKE) results/mock/tables/closure.csv --configfile config/mock.yaml --cores $(CORES) $(ARGS)
 	PYTHONPATH=scripts $(PY) tests/bench/bench_survey.py results/mock
 
+.PHONY: bench-regressors
+bench-regressors: venv ## the ensemble against the forest on three simulated surveys (hours)
+	mkdir -p .cache
+	for seed in 1 2 3; do \
+	  printf 'run: mock_table_%s\nmock: {seed: %s}\n' $$seed $$seed > .cache/seed_$$seed.yaml; \
+	  $(SNAKEMAKE) results/mock_table_$$seed/predictions/ensemble.parquet --cores $(CORES) $(ARGS) \
+	    --configfile config/mock_table.yaml .cache/seed_$$seed.yaml || exit 1; \
+	done
+	PYTHONPATH=scripts $(PY) tests/bench/bench_regressors.py results/mock_table_[123]/predictions/ensemble.parquet
+
 .PHONY: bench-totals
 bench-totals: venv ## errors of sums over pixels against simulated galaxies (hours: it fits a survey)
 	$(SNAKEMAKE) $(foreach scale,global 18arcsec,results/mock_table/sed/$(scale)/full.parquet results/mock_table/features/$(scale).parquet) \

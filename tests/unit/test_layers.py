@@ -368,7 +368,7 @@ def test_maps_go_the_way_of_images():
     ]
     scales = [SCALES[name] for name in ("18arcsec", "36arcsec")]
     data = [image.data for image in images]
-    planes = planes_at(data, images[0].wcs, "SDSS_r", scales, GALAXY, SETTINGS)
+    planes = planes_at(data, data[0].shape, images[0].wcs, "SDSS_r", scales, GALAXY, SETTINGS)
     for scale in scales:
         for image, plane in zip(images, planes[scale.name], strict=True):
             flux = layer_of(image, scale).flux
@@ -378,7 +378,15 @@ def test_maps_go_the_way_of_images():
 
 def test_maps_that_are_elsewhere_or_too_wide_give_nothing():
     image = point_source("SPIRE_500", 300)
-    found = planes_at([image.data], image.wcs, "SPIRE_500", [SCALES["18arcsec"]], GALAXY, SETTINGS)
+    found = planes_at(
+        [image.data],
+        image.data.shape,
+        image.wcs,
+        "SPIRE_500",
+        [SCALES["18arcsec"]],
+        GALAXY,
+        SETTINGS,
+    )
     assert found == {"18arcsec": None}
 
 

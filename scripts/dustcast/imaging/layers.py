@@ -193,15 +193,17 @@ def make_layers(clean, scales, galaxy, settings, workers=1):
     return layers
 
 
-def planes_at(images, wcs, psf, scales, galaxy, settings):
+def planes_at(images, shape, wcs, psf, scales, galaxy, settings):
     """Bring maps without noise or stars to several scales, as `make_layers` brings images.
 
     Maps of one shape share the kernels and the geometry of the resampling, which takes longest.
 
     Parameters
     ----------
-    images : list of array_like of shape (ny, nx)
-        Arrays, or what reads rows as they do. They are covered everywhere.
+    images : iterable of array_like of shape (ny, nx)
+        Arrays, or what reads rows as they do, each taken once. They are covered everywhere.
+    shape : tuple of int
+        (ny, nx).
     wcs : astropy.wcs.WCS
         Of all.
     psf : str
@@ -216,7 +218,7 @@ def planes_at(images, wcs, psf, scales, galaxy, settings):
         Surface brightness by the name of the scale, NaN beyond the maps; None where `make_layers`
         would say why there is nothing.
     """
-    planes, ready, steps = _ready(wcs, images[0].shape, psf, scales, galaxy, settings)
+    planes, ready, steps = _ready(wcs, shape, psf, scales, galaxy, settings)
     planes = dict.fromkeys(planes)
     if not ready:
         return planes

@@ -102,7 +102,7 @@ def _changed(galaxy, band, image, alone, truths, rows, settings):
     scales = [scale_of(row) for row in rows]
     scales = [scale for scale in scales if band in (truths[scale.name] or ())]
     filled = FilledImage(np.where(image.stars, np.nan, alone), image.stars)
-    planes = planes_at([alone, filled], image.wcs, band, scales, galaxy, settings)
+    planes = planes_at([alone, filled], alone.shape, image.wcs, band, scales, galaxy, settings)
     found = []
     for scale in scales:
         if planes[scale.name] is None:

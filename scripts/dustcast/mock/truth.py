@@ -56,11 +56,14 @@ def true_maps(galaxy, sky, row, rows, settings):
     half = max(math.ceil(side / sky.grid.pixel / 2), sky.grid.n // 2)
     grid = Grid(galaxy.ra, galaxy.dec, sky.grid.pixel, 2 * half + 1)
     reach = TRUE_PSF_WIDTHS * find_psf(TRUE_PSF).fwhm
-    images = []
-    for name in names:
-        seen, room = through_psf(sky.maps[name], TRUE_PSF, reach)
-        images.append(_fitted(seen, half - sky.grid.n // 2 - room))
-    planes = planes_at(images, grid.wcs, TRUE_PSF, [scale], galaxy, settings)[scale.name]
+
+    def seen(name):
+        plane, room = through_psf(sky.maps[name], TRUE_PSF, reach)
+        return _fitted(plane, half - sky.grid.n // 2 - room)
+
+    planes = planes_at(map(seen, names), grid.shape, grid.wcs, TRUE_PSF, [scale], galaxy, settings)[
+        scale.name
+    ]
     maps = None if planes is None else dict(zip(names, planes))
     return grid_of(galaxy, scale, settings), maps
 

@@ -161,6 +161,12 @@ bench-survey: venv ## fluxes and errors of a survey of simulated images against 
 	$(SNAKEMAKE) results/mock/tables/closure.csv --configfile config/mock.yaml --cores $(CORES) $(ARGS)
 	PYTHONPATH=scripts $(PY) tests/bench/bench_survey.py results/mock
 
+.PHONY: bench-pulls
+bench-pulls: venv ## the same with coarse pixels at two scales, images alone (half an hour of two cores)
+	$(SNAKEMAKE) cubes $(foreach k,$(shell seq -f %03g 1 24),results/mock_coarse/mock/stages/MOCK$(k).parquet) \
+	  --configfile config/mock_coarse.yaml --cores $(CORES) $(ARGS)
+	PYTHONPATH=scripts $(PY) tests/bench/bench_survey.py results/mock_coarse
+
 .PHONY: bench-regressors
 bench-regressors: venv ## the ensemble against the forest on three simulated surveys (hours)
 	mkdir -p .cache

@@ -307,15 +307,13 @@ CUBES = {
     if row["included"] and not TABLES and (SUMMED or row["scale"] != sample.GLOBAL)
 }
 
-# The published kernels that the cubes take, by the names of their PSFs; those of other bands are
-# made.
+# The pairs of band and target PSF that the cubes need, and of these the published kernels, by the
+# names of their PSFs; the others are made.
+PSF_PAIRS = sample.kernel_pairs(CUBES.values())
 KERNEL_PAIRS = sorted(
     {
         (kernel_names()[band], kernel_names().get(target, target))
-        for target, bands in {
-            (row["target_psf"], row["bands_full"]) for row in CUBES.values()
-        }
-        for band in configuration.image_bands(bands.split(";"))
+        for band, target in PSF_PAIRS
         if band in kernel_names() and band != target
     }
 )
@@ -323,12 +321,6 @@ KERNEL_INDEX = (
     [f"{DATA}/{config['images']['kernels']}/index.csv"]
     if config["images"]["kernels"] and config["images"]["fetch_kernels"] and CUBES
     else []
-)
-
-# Scales with their target PSF and bands, for the kernels that the plan asks for: nothing of a single
-# galaxy, or another one would make all cubes anew.
-KERNEL_ROWS = sorted(
-    {(row["scale"], row["target_psf"], row["bands_full"]) for row in CUBES.values()}
 )
 
 

@@ -235,7 +235,7 @@ rule make_kernels:
         "../envs/images.yaml"
     params:
         code=code_hash("imaging"),
-        rows=KERNEL_ROWS,
+        pairs=PSF_PAIRS,
         folder=CUBE_SETTINGS["kernels"],
     message:
         "Finding the kernels between PSFs"

@@ -604,10 +604,7 @@ def _plan_row(config, galaxy, scale):
     if size < length:
         row |= _excluded(f"{config['sample']['size_cut']} of {size:.0f} pc is below the pixel")
         return row
-    # MIPS 70 has the nominal width of SPIRE 250; kernels lead to the SPIRE beams.
-    target = chosen or max(
-        targets, key=lambda band: (known[band].fwhm_arcsec, band in PHYSICAL_TARGETS)
-    )
+    target = chosen or _widest(targets)
     widest = LARGEST_PSF_EXCESS * psf_width(target, f"the target of {scale}")
     kept = [band for band in bands if known[band].fwhm_arcsec <= widest]
     row |= {"target_psf": target, "n_pixel_expected": round(galaxy.area_arcsec2 / angle**2)}
@@ -617,6 +614,37 @@ def _plan_row(config, galaxy, scale):
     if wanted and galaxy.galaxy not in wanted:
         row |= _excluded("figures.fine, for which this scale is, names other galaxies")
     return row
+
+
+def _widest(bands):
+    """Return the band of the widest PSF.
+
+    MIPS 70 has the nominal width of SPIRE 250; kernels lead to the SPIRE beams.
+    """
+    known = band_table()
+    return max(bands, key=lambda band: (known[band].fwhm_arcsec, band in PHYSICAL_TARGETS))
+
+
+def common_psf(row):
+    """Return the target PSF of a row of the plan and the bands whose images can be brought to it.
+
+    The plan names none for the whole galaxy, whose images are brought to the widest of their PSFs.
+    """
+    bands = tuple(row["bands_full"].split(";"))
+    if row["scale"] != GLOBAL:
+        return row["target_psf"], bands
+    bands = tuple(band for band in bands if math.isfinite(band_table()[band].fwhm_arcsec))
+    return _widest(bands), bands
+
+
+def kernel_pairs(rows):
+    """Return the pairs of band and target PSF for which rows of the plan may need a kernel.
+
+    They say nothing of a single galaxy: another one makes no kernel anew.
+    """
+    alike = {(row["scale"], row["target_psf"], row["bands_full"]): row for row in rows}
+    targets = [common_psf(row) for row in alike.values()]
+    return sorted({(band, target) for target, bands in targets for band in bands})
 
 
 def knows_dust(row):

@@ -17,13 +17,13 @@ from dustcast.imaging.layers import (
     Scale,
     Settings,
     grid_of,
-    kernel_pairs,
     make_layers,
     planes_at,
     scale_of,
 )
 from dustcast.imaging.matching import find_kernel
 from dustcast.imaging.psf import find_psf, psf_table
+from dustcast.sample import kernel_pairs
 from dustcast.tables import DataError
 
 SETTINGS = Settings()
@@ -392,8 +392,8 @@ def test_maps_that_are_elsewhere_or_too_wide_give_nothing():
 
 def test_kernels_of_the_plan():
     rows = [
-        ("18arcsec", "SPIRE_250", "WISE_3.4;SPIRE_250"),
-        ("global", "", "WISE_3.4;SPIRE_500;IRAS_60"),
+        {"scale": "18arcsec", "target_psf": "SPIRE_250", "bands_full": "WISE_3.4;SPIRE_250"},
+        {"scale": "global", "target_psf": "", "bands_full": "WISE_3.4;SPIRE_500;IRAS_60"},
     ]
     assert kernel_pairs(rows) == [
         ("SPIRE_250", "SPIRE_250"),

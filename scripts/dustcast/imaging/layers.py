@@ -14,7 +14,7 @@ from dustcast.imaging.convolution import STRIDES, Convolver, choose_stride
 from dustcast.imaging.filling import FilledImage
 from dustcast.imaging.matching import IDENTITY, find_kernel
 from dustcast.imaging.psf import find_psf
-from dustcast.sample import GLOBAL, PHYSICAL_TARGETS
+from dustcast.sample import GLOBAL, common_psf
 from dustcast.tables import DataError
 
 # The convolved image keeps at least this many pixels in the width of its PSF, and in one of the
@@ -114,32 +114,10 @@ def scale_of(row):
 
     The whole galaxy has the coarsest PSF of its bands and pixels that resolve it.
     """
-    target, bands = _target(row["scale"], row["target_psf"], row["bands_full"])
+    target, bands = common_psf(row)
     if row["scale"] != GLOBAL:
         return Scale(row["scale"], target, float(row["pixel_arcsec"]), bands)
     return Scale(GLOBAL, target, find_psf(target).fwhm / GLOBAL_PIXELS_A_WIDTH, bands)
-
-
-def kernel_pairs(rows):
-    """Return the pairs of band and target PSF for which a run may need a kernel.
-
-    Parameters
-    ----------
-    rows : iterable of (str, str, str)
-        scale, target_psf and bands_full of rows of the plan.
-    """
-    targets = [_target(*row) for row in rows]
-    return sorted({(band, target) for target, bands in targets for band in bands})
-
-
-def _target(scale, target, bands):
-    """Return the target PSF of a row of the plan and the bands that can take part."""
-    bands = tuple(bands.split(";"))
-    if scale == GLOBAL:
-        known = band_table()
-        bands = tuple(band for band in bands if math.isfinite(known[band].fwhm_arcsec))
-        target = max(bands, key=lambda band: (known[band].fwhm_arcsec, band in PHYSICAL_TARGETS))
-    return target, bands
 
 
 def grid_of(galaxy, scale, settings):

@@ -87,6 +87,35 @@ def test_level_is_that_around_the_galaxy(radius):
     assert np.isnan(sky.flattening)
 
 
+def faint_wings(radius, seed):
+    """Return a sky of 5 with the wings of a small galaxy, far below the noise of a pixel."""
+    wings = 0.6 * np.minimum(radius / 2, 10) ** -3.0
+    return 5 + wings + np.random.default_rng(seed).normal(0, 0.5, SHAPE)
+
+
+def test_ring_moves_out_of_the_wings_of_a_small_galaxy():
+    small = dataclasses.replace(GALAXY, d25_arcsec=60.0)
+    radius = elliptical_radius(tangent(SHAPE, PIXEL), SHAPE, small)
+    data = faint_wings(radius, 7)
+    near = data[(radius > 2) & (radius <= 3.2)].mean()
+    assert near > 5.25
+    sky = fit_sky(data, radius, PIXEL, order=0)
+    assert sky.ring > 3
+    # What the wings still have at the ring's inner edge: 0.6 (ring / 2)^-3.
+    assert sky.level - 5 < 0.6 * (sky.ring / 2) ** -3 + 0.02
+
+
+def test_ring_stays_where_the_sky_is_not_darker_all_around(radius):
+    # A bank of cirrus over one half of the near ring is sky, and in front of the galaxy as well.
+    rng = np.random.default_rng(8)
+    x = np.mgrid[: SHAPE[0], : SHAPE[1]][1]
+    data = 5 + rng.normal(0, 0.5, SHAPE) + np.where((radius < 3.2) & (x > SHAPE[1] / 2), 0.3, 0)
+    assert fit_sky(data, radius, PIXEL, order=0).ring == 2
+    for seed in range(20):
+        flat = 5 + np.random.default_rng(seed).normal(0, 0.5, SHAPE)
+        assert fit_sky(flat, radius, PIXEL, order=0).level == pytest.approx(5, abs=0.03)
+
+
 def test_few_photons(radius):
     # 0.05 photons a pixel: the median of pixels is 0, their mean is the sky.
     data = np.random.default_rng(5).poisson(0.05, SHAPE).astype(float)

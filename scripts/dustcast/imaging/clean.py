@@ -158,6 +158,7 @@ def _clean(path, band, galaxy, stars, cards, missing_unit, least_cover, sky_sett
         "DC_SKBLK": (sky.block, "[pixel] side of a block"),
         "DC_SKFLT": (sky.flattening, "spread of the sky before over after poly"),
         "DC_SKELL": (sky.ellipse, "masked ellipse over D25"),
+        "DC_SKRNG": (sky.ring, "where the ring of the level begins, over D25"),
         "DC_SKORD": (sky.order, "order of the polynomial"),
         **{
             f"DC_C{i}_{j}": (value, f"[MJy/sr] of x^{i} y^{j}, -1 to 1 over the image")

@@ -32,6 +32,11 @@ BLOCKS_PER_COEFFICIENT = 10
 # over inner radius, and the blocks without which it is that of the whole image.
 RING_RATIO = 1.6
 BLOCKS_PER_RING = 200
+# The wings of a small bright galaxy reach farther than that. The ring moves out while the next one
+# is darker, in the mean of its sectors, by so many of that mean's errors: what is no galaxy, such
+# as cirrus, is not darker all around.
+SECTORS = 8
+DARKER_SIGMA = 3.0
 # A source: this many connected blocks at so many sigma above the sky. CAAPR cuts single pixels at 2
 # sigma, and only bright ones, which lowers the level by 0.05 sigma.
 SOURCE_SIGMA = 2.0
@@ -58,6 +63,8 @@ class Sky:
         Spread of the whole sky about its median over that about the polynomial; NaN without one.
     ellipse : float
         Semi-major axis of the masked ellipse in units of that of D25.
+    ring : float
+        Inner semi-major axis of the ring of the level in the same units, 0 if the whole sky serves.
     block : int
         Side of the blocks in pixels.
     order : int
@@ -72,6 +79,7 @@ class Sky:
     rms: float
     flattening: float
     ellipse: float
+    ring: float
     block: int
     order: int = 0
     coefficients: dict = field(default_factory=dict)
@@ -133,14 +141,47 @@ def fit_sky(data, radius, pixel_arcsec, *, order=5, flattening=1.1, ellipse=2.0)
     found, ratio = _flatter(small, coordinates, order, flattening)
     rest = small if found is None else small - found(*coordinates)
     # The corners of an all-sky projection are infinitely far away.
-    near = downsample(np.minimum(radius, 1e6), block) <= RING_RATIO * ellipse
-    ring = np.where(near, rest, np.nan)
-    level, rms, _ = _level(ring if np.isfinite(ring).sum() >= BLOCKS_PER_RING else rest)
+    inner, ring = _ring(rest, downsample(np.minimum(radius, 1e6), block), coordinates, ellipse)
+    level, rms, _ = _level(rest if ring is None else np.where(ring, rest, np.nan))
     if found is None:
-        return Sky("level", level, rms, ratio, ellipse, block)
+        return Sky("level", level, rms, ratio, ellipse, inner, block)
     powers = [(i, j) for i in range(found.degree + 1) for j in range(found.degree + 1 - i)]
     coefficients = {(i, j): float(getattr(found, f"c{i}_{j}").value) for i, j in powers}
-    return Sky("poly", level, rms, ratio, ellipse, block, found.degree, coefficients)
+    return Sky("poly", level, rms, ratio, ellipse, inner, block, found.degree, coefficients)
+
+
+def _ring(data, radius, coordinates, ellipse):
+    """Return where the ring of the level begins, and its blocks; 0 and None if they are few."""
+    x, y = coordinates
+    # Coordinates run from -1 to 1 along both axes: on a long image sectors differ in size alone.
+    centre = np.unravel_index(np.nanargmin(radius), radius.shape)
+    azimuth = np.arctan2(y - y[centre], x - x[centre]) / (2 * np.pi) % 1
+    sector = np.minimum((SECTORS * azimuth).astype(int), SECTORS - 1)
+
+    def blocks(inner):
+        ring = np.isfinite(data) & (radius > inner) & (radius <= RING_RATIO * inner)
+        return ring if ring.sum() >= BLOCKS_PER_RING else None
+
+    inner, ring = ellipse, blocks(ellipse)
+    if ring is None:
+        return 0.0, None
+    while (following := blocks(RING_RATIO * inner)) is not None:
+        used = _level(np.where(ring | following, data, np.nan))[2]
+        means = [_sector_means(data, used & part, sector) for part in (ring, following)]
+        darker = means[0] - means[1]
+        darker = darker[np.isfinite(darker)]
+        error = np.std(darker, ddof=1) / np.sqrt(darker.size) if darker.size > 2 else np.inf
+        if np.mean(darker) <= DARKER_SIGMA * error:
+            break
+        inner, ring = RING_RATIO * inner, following
+    return inner, ring
+
+
+def _sector_means(data, used, sector):
+    """Return the mean of the used blocks of each sector, NaN for those with few."""
+    count = np.bincount(sector[used], minlength=SECTORS)
+    total = np.bincount(sector[used], weights=data[used], minlength=SECTORS)
+    return np.where(count >= BLOCKS_PER_LEVEL, total / np.maximum(count, 1), np.nan)
 
 
 def _flatter(data, coordinates, order, least):

@@ -329,10 +329,10 @@ def cube_rows(wildcards):
     return [row for (galaxy, _), row in CUBES.items() if galaxy == wildcards.galaxy]
 
 
-def true_row(wildcards):
-    """Return a galaxy's row of the plan, of any scale: truth is known where no fit is made."""
+def true_rows(wildcards):
+    """Return a galaxy's plan of one scale, whichever: truth is known where no fit is made."""
     scale = {"scales": [wildcards.scale]}
-    return sample.plan(config | scale, [KNOWN[wildcards.galaxy]])[0]
+    return sample.plan(config | scale, [KNOWN[wildcards.galaxy]])
 
 
 def convolved_images(wildcards):

@@ -92,38 +92,56 @@ if MOCK and not TABLES:
         script:
             "../scripts/render_galaxy.py"
 
-    # Any scale has them, such as 6.7arcsec and 18.4arcsec, when their path is asked for.
+    # One job a galaxy: starting takes longer than a scale does.
     rule true_maps:
         input:
             galaxies=f"{RESULTS}/sample/galaxies.csv",
             sky=f"{RESULTS}/mock/sky/{{galaxy}}.fits",
             kernels=rules.make_kernels.output[0],
         output:
-            maps=f"{RESULTS}/mock/maps/{{galaxy}}/{{scale}}.fits",
-            table=f"{RESULTS}/mock/truth/{{galaxy}}/{{scale}}.parquet",
+            maps=f"{RESULTS}/mock/maps/{{galaxy}}.fits",
+            table=f"{RESULTS}/mock/truth/galaxies/{{galaxy}}.parquet",
         log:
-            log_of("true_maps/{galaxy}_{scale}"),
+            log_of("true_maps/{galaxy}"),
         benchmark:
-            benchmark_of("true_maps/{galaxy}_{scale}")
+            benchmark_of("true_maps/{galaxy}")
         conda:
             "../envs/mock.yaml"
         resources:
-            mem_mb=growing(2000),
+            mem_mb=growing(4000),
         params:
             code=code_hash("mock", "imaging"),
-            row=true_row,
+            made=cube_rows,
+            rows=cube_rows,
+            settings=CUBE_SETTINGS,
+            bands=BANDS,
+        message:
+            "True maps of {wildcards.galaxy}"
+        script:
+            "../scripts/true_maps.py"
+
+    # Of any scale, such as 6.7arcsec and 18.4arcsec, when their path is asked for.
+    use rule true_maps as true_maps_at with:
+        output:
+            maps=f"{RESULTS}/mock/maps/{{galaxy}}/{{scale}}.fits",
+            table=f"{RESULTS}/mock/truth/galaxies/{{galaxy}}/{{scale}}.parquet",
+        log:
+            log_of("true_maps_at/{galaxy}_{scale}"),
+        benchmark:
+            benchmark_of("true_maps_at/{galaxy}_{scale}")
+        params:
+            code=code_hash("mock", "imaging"),
+            made=true_rows,
             rows=cube_rows,
             settings=CUBE_SETTINGS,
             bands=BANDS,
         message:
             "True maps of {wildcards.galaxy} at {wildcards.scale}"
-        script:
-            "../scripts/true_maps.py"
 
     rule mock_truth:
         input:
             lambda wildcards: [
-                f"{RESULTS}/mock/truth/{galaxy}/{scale}.parquet"
+                f"{RESULTS}/mock/truth/galaxies/{galaxy}.parquet"
                 for galaxy, scale in CUBES
                 if scale == wildcards.scale
             ],
@@ -154,10 +172,7 @@ if MOCK and not TABLES:
                 band=IMAGE_BANDS,
             ),
             kernels=rules.make_kernels.output[0],
-            maps=lambda wildcards: [
-                f"{RESULTS}/mock/maps/{wildcards.galaxy}/{row['scale']}.fits"
-                for row in cube_rows(wildcards)
-            ],
+            maps=rules.true_maps.output.maps,
         output:
             f"{RESULTS}/mock/stages/{{galaxy}}.parquet",
         log:

@@ -6,4 +6,6 @@ from dustcast.tables import read_table, stack_tables, write_table
 if __name__ == "__main__":
     with run(snakemake) as origin:
         tables = [read_table(path) for path in snakemake.input]
-        write_table(snakemake.output[0], stack_tables(tables), meta=origin)
+        scale = snakemake.wildcards.scale
+        here = [table.rows(table["scale"] == scale) for table in tables if table]
+        write_table(snakemake.output[0], stack_tables(here), meta=origin)

@@ -17,7 +17,7 @@ if __name__ == "__main__":
             read_table(inputs.stars),
             read_table(inputs.bands),
             dict(zip(params.bands, inputs.clean)),
-            {row["scale"]: read_maps(path) for row, path in zip(params.rows, inputs.maps)},
+            read_maps(inputs.maps),
             params.rows,
             Settings(**params.settings, made=inputs.kernels),
             progress=progress(len(params.bands), "bands compared"),

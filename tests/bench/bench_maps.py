@@ -37,7 +37,7 @@ MAPS = ("prediction", *FITTED, "weighted", "exact")
 
 def true_values(path, places):
     """Return what is true of pixels: solar units an arcsec2, and the mass-weighted Td."""
-    maps = read_maps(path)
+    maps = read_maps(path)[FINE]
     y, x = places
     umin = maps["dust.mass_umin"][y, x] / maps["dust.mass"][y, x]
     return {

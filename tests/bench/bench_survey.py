@@ -47,7 +47,7 @@ def pixel_pulls(folder, galaxies, scale):
     around, inside, wider = {}, {}, set()
     for path in sorted(folder.glob(f"cubes/*/{scale}.fits")):
         name = path.parent.name
-        maps = read_maps(folder / f"mock/maps/{name}/{scale}.fits")
+        maps = read_maps(folder / f"mock/maps/{name}.fits")[scale]
         if maps is None:
             continue
         cube, galaxy = read_cube(path), galaxies[name]

@@ -236,7 +236,7 @@ def test_fields_hold_the_cubes(galaxy, rows):
 
 def test_true_table_sums_the_sky(galaxy, sky, rows):
     by_scale = {row["scale"]: row for row in rows}
-    grid, maps = true_maps(galaxy, sky, by_scale["18arcsec"], rows, SETTINGS)
+    grid, maps = true_maps(galaxy, sky, rows, rows, SETTINGS)["18arcsec"]
     # Convolution and resampling keep what there is, over the whole grid.
     for name in ("stellar.lum", "dust.mass", "PACS_100"):
         total = np.nansum(maps[name]) * grid.pixel**2
@@ -248,12 +248,8 @@ def test_true_table_sums_the_sky(galaxy, sky, rows):
         table["sLd"], np.log10(table["dust.luminosity"] / table["stellar.lum"])
     )
     np.testing.assert_allclose(table["Td"], 18.3 * table["dust.umin"] ** (1 / 5.79))
-    whole = true_table(
-        galaxy,
-        by_scale["global"],
-        BANDS,
-        *true_maps(galaxy, sky, by_scale["global"], rows, SETTINGS),
-    )
+    alone = true_maps(galaxy, sky, [by_scale["global"]], rows, SETTINGS)
+    whole = true_table(galaxy, by_scale["global"], BANDS, *alone["global"])
     assert list(whole["id"]) == [f"{galaxy.galaxy}/global"]
     assert 0.7 < whole["dust.mass"][0] / table["dust.mass"].sum() < 1.3
 
@@ -264,7 +260,7 @@ def test_truth_of_any_scale_is_the_sky_through_its_psf(galaxy, sky, rows, scale)
     others = [band for band in band_table() if band not in BANDS]
     config = {"run": "x", "survey": {"source": "mock"}, "bands": {"leave_out": others}}
     (row,) = plan(complete(config | {"scales": [scale]}), [galaxy])
-    grid, maps = true_maps(galaxy, sky, row, rows, SETTINGS)
+    grid, maps = true_maps(galaxy, sky, [row], rows, SETTINGS)[scale]
     psf = find_psf(row["target_psf"])
     axis = CELL_ARCSEC * (np.arange(sky.grid.n) - sky.grid.n // 2)
     radii = np.linspace(0, reach_of(row["target_psf"]), 9000)
@@ -287,18 +283,23 @@ def test_truth_of_any_scale_is_the_sky_through_its_psf(galaxy, sky, rows, scale)
 
 
 def test_maps_file(tmp_path, galaxy, sky, rows):
-    row = rows[1]
-    grid, maps = true_maps(galaxy, sky, row, rows, SETTINGS)
-    write_maps(tmp_path / "maps.fits", galaxy, row, grid, maps)
+    found = true_maps(galaxy, sky, rows, rows, SETTINGS)
+    grid = found["3kpc"][0]
+    found["1kpc"] = grid, None
+    write_maps(tmp_path / "maps.fits", galaxy, found)
     with fits.open(tmp_path / "maps.fits") as hdus:
-        assert hdus["TD"].header["BUNIT"] == "K"
+        number = 1 + [row["scale"] for row in rows].index("3kpc")
+        assert hdus["TD", number].header["BUNIT"] == "K"
         middle = grid.n // 2
-        assert 12 < hdus["TD"].data[middle, middle] < 40
-        assert hdus["SLD"].data[middle, middle] < 0
+        assert 12 < hdus["TD", number].data[middle, middle] < 40
+        assert hdus["SLD", number].data[middle, middle] < 0
     again = read_maps(tmp_path / "maps.fits")
-    np.testing.assert_allclose(again["dust.mass"], maps["dust.mass"], rtol=1e-6)
-    write_maps(tmp_path / "none.fits", galaxy, row, grid, None)
-    assert read_maps(tmp_path / "none.fits") is None
+    assert list(again) == list(found)
+    for scale in ("18arcsec", "3kpc"):
+        np.testing.assert_allclose(
+            again[scale]["dust.mass"], found[scale][1]["dust.mass"], rtol=1e-6
+        )
+    assert again["1kpc"] is None
     (tmp_path / "text.fits").write_text("no image")
     with pytest.raises(DataError, match="delete it"):
         read_maps(tmp_path / "text.fits")
@@ -306,7 +307,7 @@ def test_maps_file(tmp_path, galaxy, sky, rows):
 
 def test_fields_too_small_for_a_cube(galaxy, sky, rows):
     row = rows[1] | {"pixel_arcsec": 600.0}
-    _, maps = true_maps(galaxy, sky, row, [row], SETTINGS)
+    _, maps = true_maps(galaxy, sky, [row], [row], SETTINGS)[row["scale"]]
     assert maps is None
     assert true_table(galaxy, row, BANDS, None, maps).meta["reason"]
 
@@ -323,7 +324,7 @@ def test_fluxes_survive_cleaning_and_convolution(tmp_path, deep, galaxy, sky, ro
     )  # fmt: skip
     apertures = find_stars(paths, galaxy, read_gaia(tmp_path / "gaia.csv"))
     scale = scale_of(rows[0])
-    grid, maps = true_maps(galaxy, sky, rows[0], rows, SETTINGS)
+    grid, maps = true_maps(galaxy, sky, rows[:1], rows, SETTINGS)[scale.name]
     shares = d25_ellipse(galaxy).shares(grid)
     reddened = replace(galaxy, ebv=mock.draw_reddening(galaxy, SEED)[0], ebv_err=0.0)
     clean, found = {}, {}
@@ -410,7 +411,7 @@ def test_errors_are_those_of_re_draws(tmp_path, monkeypatch, galaxy, sky, rows):
     monkeypatch.setattr(mock, "missing_bands", lambda galaxy, bands, seed: set())
     bands = ["WISE_22", "PACS_100", "SPIRE_250"]
     scale = scale_of(rows[0])
-    grid, maps = true_maps(galaxy, sky, rows[0], rows, SETTINGS)
+    grid, maps = true_maps(galaxy, sky, rows[:1], rows, SETTINGS)[scale.name]
     radius = grid.elliptical_radius(galaxy.pa, galaxy.axis_ratio) / (galaxy.d25_arcsec / 2)
     pulls = {band: [] for band in bands}
     around = {band: [] for band in bands}
@@ -441,7 +442,7 @@ def test_calibration_and_extinction_are_those_of_re_draws(
     monkeypatch.setattr(mock, "STARS_PER_DEG2", 0.0)
     bands = ["GALEX_NUV", "SDSS_r", "SPIRE_250"]
     scale = scale_of(rows[0])
-    grid, maps = true_maps(galaxy, sky, rows[0], rows, SETTINGS)
+    grid, maps = true_maps(galaxy, sky, rows[:1], rows, SETTINGS)[scale.name]
     shares = d25_ellipse(galaxy).shares(grid)
     found = {(band, "CAL"): [] for band in bands}
     found |= {(band, "EXT"): [] for band in bands if band_table()[band].extinction > 0}

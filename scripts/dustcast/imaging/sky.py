@@ -170,8 +170,9 @@ def _ring(data, radius, coordinates, ellipse):
         means = [_sector_means(data, used & part, sector) for part in (ring, following)]
         darker = means[0] - means[1]
         darker = darker[np.isfinite(darker)]
-        error = np.std(darker, ddof=1) / np.sqrt(darker.size) if darker.size > 2 else np.inf
-        if np.mean(darker) <= DARKER_SIGMA * error:
+        if darker.size < SECTORS / 2:
+            break
+        if np.mean(darker) <= DARKER_SIGMA * np.std(darker, ddof=1) / np.sqrt(darker.size):
             break
         inner, ring = RING_RATIO * inner, following
     return inner, ring

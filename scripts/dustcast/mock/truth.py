@@ -29,29 +29,29 @@ DERIVED = ("sLd", "sMd", "Td", "Td_luminosity")
 MAP_UNITS = QUANTITIES | {name: TRUTH_UNITS[name] for name in DERIVED}
 
 
-def true_maps(galaxy, sky, row, rows, settings):
-    """Return the true maps of a galaxy at a scale.
+def true_maps(galaxy, sky, made, rows, settings):
+    """Return the true maps of a galaxy at some scales.
 
     Parameters
     ----------
     galaxy : dustcast.sample.Galaxy
     sky : dustcast.mock.sky.Sky
-    row : dict
-        Row of the plan: the scale.
+    made : list of dict
+        Rows of the plan: the scales.
     rows : list of dict
         All rows of the plan of the galaxy: they say how large its images are.
     settings : dustcast.imaging.layers.Settings
 
     Returns
     -------
-    grid : Grid
-        That of the cube.
-    maps : dict of str to ndarray, or None
-        Surface brightness in MJy/sr by band of the row, and `QUANTITIES`; None where the images
-        are too small for a cube.
+    dict of str to (Grid, dict or None)
+        By scale: the grid of its cube, and surface brightness in MJy/sr by band of its row with
+        `QUANTITIES`; None where the images are too small for a cube.
     """
-    scale = scale_of(row)
-    names = [*scale.bands, *QUANTITIES]
+    scales = [scale_of(row) for row in made]
+    # A scale may leave bands out that others have.
+    names = list(dict.fromkeys([name for scale in scales for name in scale.bands]))
+    names += QUANTITIES
     side = field_arcsec(galaxy, rows, settings)
     half = max(math.ceil(side / sky.grid.pixel / 2), sky.grid.n // 2)
     grid = Grid(galaxy.ra, galaxy.dec, sky.grid.pixel, 2 * half + 1)
@@ -61,11 +61,15 @@ def true_maps(galaxy, sky, row, rows, settings):
         plane, room = through_psf(sky.maps[name], TRUE_PSF, reach)
         return _fitted(plane, half - sky.grid.n // 2 - room)
 
-    planes = planes_at(map(seen, names), grid.shape, grid.wcs, TRUE_PSF, [scale], galaxy, settings)[
-        scale.name
-    ]
-    maps = None if planes is None else dict(zip(names, planes))
-    return grid_of(galaxy, scale, settings), maps
+    planes = planes_at(map(seen, names), grid.shape, grid.wcs, TRUE_PSF, scales, galaxy, settings)
+    found = {}
+    for scale in scales:
+        maps = planes[scale.name]
+        if maps is not None:
+            maps = dict(zip(names, maps))
+            maps = {name: maps[name] for name in (*scale.bands, *QUANTITIES)}
+        found[scale.name] = grid_of(galaxy, scale, settings), maps
+    return found
 
 
 def _fitted(plane, more):
@@ -80,12 +84,13 @@ def true_table(galaxy, row, bands, grid, maps):
 
     Parameters
     ----------
-    galaxy, row
-        As for `true_maps`.
+    galaxy : dustcast.sample.Galaxy
+    row : dict
+        Row of the plan.
     bands : list of str
         Bands of the run.
     grid, maps
-        Its result.
+        Of this scale, from `true_maps`.
 
     Returns
     -------
@@ -134,30 +139,40 @@ def _derived(values):
     )
 
 
-def write_maps(path, galaxy, row, grid, maps):
-    """Write true maps: an extension a band or quantity, and sLd, sMd, Td, Td_luminosity."""
+def write_maps(path, galaxy, found):
+    """Write true maps: at each scale an extension a band or quantity, and `DERIVED`.
+
+    Parameters
+    ----------
+    path : str or Path
+    galaxy : dustcast.sample.Galaxy
+    found : dict of str to (Grid, dict or None)
+        From `true_maps`.
+    """
     from astropy.io import fits
 
     hdus = fits.HDUList([fits.PrimaryHDU()])
-    for key, value in (("DC_GAL", galaxy.galaxy), ("DC_SCALE", row["scale"])):
-        hdus[0].header[key] = value
-    hdus[0].header["DC_OK"] = (maps is not None, "whether there are maps")
-    planes = dict(maps or {})
-    if maps:
-        derived = _derived(maps)
-        planes |= {name: derived[name] for name in DERIVED}
-    coordinates = grid.wcs.to_header()
-    for name, plane in planes.items():
-        hdu = fits.ImageHDU(plane.astype(np.float32), coordinates, name)
-        hdu.header["DC_NAME"] = (name, "band or quantity")
-        hdu.header["BUNIT"] = MAP_UNITS.get(name, "MJy/sr")
-        hdus.append(hdu)
+    hdus[0].header["DC_GAL"] = galaxy.galaxy
+    for number, (scale, (grid, maps)) in enumerate(found.items(), start=1):
+        hdus[0].header[f"DC_SC{number}"] = (scale, f"scale of extensions of version {number}")
+        hdus[0].header[f"DC_OK{number}"] = (maps is not None, "whether there are maps")
+        planes = dict(maps or {})
+        if maps:
+            derived = _derived(maps)
+            planes |= {name: derived[name] for name in DERIVED}
+        coordinates = grid.wcs.to_header()
+        for name, plane in planes.items():
+            hdu = fits.ImageHDU(plane.astype(np.float32), coordinates, name, ver=number)
+            hdu.header["DC_NAME"] = (name, "band or quantity")
+            hdu.header["DC_SCALE"] = (scale, "scale")
+            hdu.header["BUNIT"] = MAP_UNITS.get(name, "MJy/sr")
+            hdus.append(hdu)
     with atomic(path) as temporary:
         hdus.writeto(temporary)
 
 
 def read_maps(path):
-    """Read true maps by band or quantity; None where the images are too small for a cube.
+    """Read true maps: by scale those by band or quantity, None where there are none.
 
     Raises
     ------
@@ -168,8 +183,12 @@ def read_maps(path):
 
     try:
         with fits.open(path, memmap=False) as hdus:
-            if not hdus[0].header["DC_OK"]:
-                return None
-            return {hdu.header["DC_NAME"]: hdu.data.astype(float) for hdu in hdus[1:]}
+            head, maps = hdus[0].header, {}
+            numbers = range(1, len(head["DC_SC*"]) + 1)
+            for number in numbers:
+                maps[head[f"DC_SC{number}"]] = {} if head[f"DC_OK{number}"] else None
+            for hdu in hdus[1:]:
+                maps[hdu.header["DC_SCALE"]][hdu.header["DC_NAME"]] = hdu.data.astype(float)
+            return maps
     except (OSError, KeyError, TypeError) as fault:
         raise DataError(f"{path} cannot be read ({fault}): delete it and run again") from None

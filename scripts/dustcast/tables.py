@@ -209,6 +209,29 @@ def stack_tables(tables):
     return Table(columns, units=tables[0].units, meta=tables[0].meta)
 
 
+def places(ids, wanted):
+    """Return where each of the wanted ids stands among `ids`: row numbers, -1 where it does not."""
+    import numpy as np
+
+    row = {name: number for number, name in enumerate(ids)}
+    return np.array([row.get(name, -1) for name in wanted], dtype=int)
+
+
+def aligned(table, ids, what, remedy="make it anew"):
+    """Return the rows of a table with some ids, in their order.
+
+    Raises
+    ------
+    DataError
+        If the table, called `what`, lacks one.
+    """
+    rows = places(table["id"] if table else (), ids)
+    if (rows < 0).any():
+        lacking = ids[int((rows < 0).argmax())]
+        raise DataError(f"{what} lacks {lacking}: {remedy}")
+    return table.rows(rows)
+
+
 def table_of(rows, names, text=()):
     """Return rows as a table.
 

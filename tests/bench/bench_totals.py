@@ -19,19 +19,13 @@ from dustcast.learning.experiments import (
 from dustcast.learning.folds import split_folds
 from dustcast.learning.shipping import STARS, carried_shares, star_errors
 from dustcast.maps.totals import QUANTITIES, extensive, total
-from dustcast.tables import Table, read_table, stack_tables
+from dustcast.tables import Table, aligned, read_table, stack_tables
 from dustcast.units import SOLAR_LUMINOSITY_W, SOLAR_MASS_KG
 
 SCALE, SEEDS, LEAST_PIXELS = "18arcsec", (123, 124, 125), 4
 # Of 18" pixels behind a PSF of 18".
 PSF_PIXELS = 1.0
 UNITS = {"dust_luminosity": SOLAR_LUMINOSITY_W, "dust_mass": SOLAR_MASS_KG}
-
-
-def aligned(table, ids):
-    """Return the rows of a table with some ids, in their order."""
-    row = {name: k for k, name in enumerate(table["id"])}
-    return table.rows(np.array([row[name] for name in ids], dtype=int))
 
 
 def stars_of(predictions):
@@ -80,7 +74,7 @@ def main(folder):
     )
     galaxies = list(dict.fromkeys(whole["galaxy"]))
     short, full, truth = (
-        aligned(read_table(folder / name), pixels["id"])
+        aligned(read_table(folder / name), pixels["id"], name)
         for name in (
             f"sed/{SCALE}/short.parquet",
             f"sed/{SCALE}/full.parquet",
@@ -113,7 +107,7 @@ def main(folder):
                 )
                 for features in (whole, pixels)
             )
-            found = aligned(found, pixels["id"])
+            found = aligned(found, pixels["id"], "the fit")
             halves = [set(galaxies[k::2]) for k in (0, 1)]
             results = {"full fit": [], "truth": []}
             for here, there in (halves, halves[::-1]):

@@ -179,5 +179,5 @@ def test_no_pixels_make_empty_maps(sky):
 
 def test_tables_that_do_not_belong_together(sky):
     predictions, photometry, short, stars = tables()
-    with pytest.raises(DataError, match="disagree"):
+    with pytest.raises(DataError, match="a table of the predicted pixels lacks"):
         products.map_products(sky, predictions, photometry.rows(np.arange(1)), short, stars, BANDS)

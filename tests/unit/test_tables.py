@@ -238,6 +238,17 @@ def test_rows_and_stack_keep_units_and_meta():
     assert list(tables.stack_tables([Table(), none, none])) == list(table)
 
 
+def test_rows_by_id():
+    table = Table({"id": np.array(["a", "b", "c"], dtype=object), "x": np.arange(3)})
+    assert list(tables.places(table["id"], ["c", "z", "a"])) == [2, -1, 0]
+    assert list(tables.aligned(table, ["c", "a"], "the fit")["x"]) == [2, 0]
+    with pytest.raises(DataError, match="the fit lacks z: make it anew"):
+        tables.aligned(table, ["a", "z"], "the fit")
+    assert tables.aligned(Table(), [], "the fit").n_rows == 0
+    with pytest.raises(DataError, match="the fit lacks a"):
+        tables.aligned(Table(), ["a"], "the fit")
+
+
 def test_parts_are_the_whole(tmp_path):
     table = sample_table()
     path = tmp_path / "t.parquet"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from dustcast.sample import SERIOUS_FLAGS
-from dustcast.tables import DataError, Table, read_csv, read_table
+from dustcast.tables import DataError, Table, places, read_csv, read_table
 from dustcast.temperature import dust_temperature
 
 JY_TO_MJY = 1e3
@@ -73,9 +73,8 @@ def read_population(photometry, official, bands):
     fits = read_table(official, required=("id", *names))
     fits = fits.rows(np.all([np.isfinite(fits[name]) for name in names], axis=0))
     dust_lum, lum, dust_mass, m_star, umin = (fits[name] for name in names)
-    place = {name: row for row, name in enumerate(fits["id"])}
-    seen = seen.rows(np.array([name in place for name in seen["galaxy"]], dtype=bool))
-    rows = [place[name] for name in seen["galaxy"]]
+    rows = places(fits["id"], seen["galaxy"])
+    seen, rows = seen.rows(rows >= 0), rows[rows >= 0]
     targets = {
         "sLd": np.log10(dust_lum / lum),
         "sMd": np.log10(dust_mass / m_star),

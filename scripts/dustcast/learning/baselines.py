@@ -6,7 +6,7 @@ import numpy as np
 
 from dustcast.learning.features import TARGETS, sample_weights, targets_from_fit
 from dustcast.learning.metrics import metrics_table
-from dustcast.tables import Table, stack_tables
+from dustcast.tables import Table, aligned, places, stack_tables
 
 LINEAR_INPUTS = ("c_WISE_12", "c_WISE_22")
 """Colours of the linear baseline."""
@@ -37,8 +37,7 @@ def baselines(features, short, folds):
         training galaxies) or ``linear_w3_w4`` (least squares on `LINEAR_INPUTS`, left out where the
         features lack them). sigma of the last two is the weighted RMS error in training.
     """
-    row = {name: k for k, name in enumerate(short["id"])}
-    fitted = targets_from_fit(short.rows(np.array([row[name] for name in features["id"]], int)))
+    fitted = targets_from_fit(aligned(short, features["id"], "the short fit"))
     fold_of = np.array([folds[name] for name in features["galaxy"]], int)
     weight = sample_weights(features["galaxy"])
     ones = np.ones((features.n_rows, 1))
@@ -87,8 +86,7 @@ def against_true_values(predictions, true):
     Table
         Without samples of which the true value is not known.
     """
-    row = {name: k for k, name in enumerate(true["id"])}
-    rows = np.array([row.get(name, -1) for name in predictions["id"]], dtype=int)
+    rows = places(true["id"], predictions["id"])
     values = np.full(predictions.n_rows, np.nan)
     for target in TARGETS:
         mine = (predictions["target"] == target) & (rows >= 0)

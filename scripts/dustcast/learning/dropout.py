@@ -11,7 +11,7 @@ import numpy as np
 
 from dustcast.learning.metrics import metrics_table
 from dustcast.sample import GLOBAL
-from dustcast.tables import Table, stack_tables
+from dustcast.tables import Table, places, stack_tables
 
 RANDOM = "random"
 """Subset of the samples with randomly chosen bands; they are numbered from 1."""
@@ -93,8 +93,7 @@ def repeat_truth(truth, sample_id):
     Table
         Columns of `truth`, with the ids of the samples; those that it lacks are left out.
     """
-    rows = {name: row for row, name in enumerate(truth["id"])}
-    row = np.array([rows.get(_split(text)[0], -1) for text in sample_id], dtype=int)
+    row = places(truth["id"], [_split(text)[0] for text in sample_id])
     repeated = truth.rows(row[row >= 0])
     repeated["id"] = np.asarray(sample_id, dtype=object)[row >= 0]
     return repeated

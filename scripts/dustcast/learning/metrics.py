@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from dustcast.learning.features import sample_weights
-from dustcast.tables import DataError, Table, stack_tables, table_of
+from dustcast.tables import DataError, Table, places, stack_tables, table_of
 
 METRICS = ("rmse", "r2", "me", "chi2")
 
@@ -186,12 +186,10 @@ def paired_difference(first, second, *, n_bootstrap=1000, seed=123):
     for table in (first, second):
         if len(set(table["id"])) < table.n_rows or len(set(table["target"])) > 1:
             raise DataError("paired difference: give the predictions of one regressor and target")
-    row_of = {name: row for row, name in enumerate(second["id"])}
-    common = [(i, row_of[name]) for i, name in enumerate(first["id"]) if name in row_of]
-    if not common:
+    rows = places(second["id"], first["id"])
+    if not (rows >= 0).any():
         raise DataError("paired difference: the two sets of predictions have no sample in common")
-    rows = np.array(common).T
-    first, second = first.rows(rows[0]), second.rows(rows[1])
+    first, second = first.rows(rows >= 0), second.rows(rows[rows >= 0])
     galaxy = first["galaxy"]
     weight = sample_weights(galaxy)
     sums = [

@@ -14,7 +14,7 @@ from dustcast.learning.features import sample_weights
 from dustcast.learning.metrics import galaxy_draws
 from dustcast.learning.selections import galaxy_averages
 from dustcast.sample import GLOBAL
-from dustcast.tables import DataError, Table
+from dustcast.tables import DataError, Table, aligned
 from dustcast.units import ARCSEC_RAD, SOLAR_MASS_KG
 
 MODE_BOUNDARY_K = 25.0
@@ -189,8 +189,7 @@ def told_metric(run, name, target):
 def residual_correlation(run, first, second):
     """Return the weighted correlation of the residuals of two targets."""
     one, two = run.of(first), run.of(second)
-    row = {name: k for k, name in enumerate(two["id"])}
-    two = two.rows(np.array([row[name] for name in one["id"]]))
+    two = aligned(two, one["id"], f"the predictions of {second}")
     columns = (one["prediction"] - one["truth"], two["prediction"] - two["truth"])
     return _correlation_with_error(run, one["galaxy"], *columns)
 

@@ -28,7 +28,7 @@ from dustcast.learning.features import (
 from dustcast.learning.metrics import METRICS, metrics_table
 from dustcast.learning.split import fit_split, positions
 from dustcast.sample import GLOBAL
-from dustcast.tables import DataError, Table, read_csv, write_rows, write_text
+from dustcast.tables import DataError, Table, aligned, places, read_csv, write_rows, write_text
 from dustcast.units import SOLAR_LUMINOSITY_W, SOLAR_MASS_KG
 
 WHOLE = "whole"
@@ -131,10 +131,8 @@ class MapModel:
         )
         fold = self.fold_of(galaxy)
         part = WHOLE if fold is None else f"fold{fold}"
-        row = {name: k for k, name in enumerate(photometry["id"])}
-        rows = np.array([row[name] for name in features["id"]], dtype=int)
-        keys = ("id", "galaxy", "scale", "x", "y")
-        table = Table({key: photometry[key][rows] for key in keys})
+        mine = aligned(photometry, features["id"], "the photometry")
+        table = Table({key: mine[key] for key in ("id", "galaxy", "scale", "x", "y")})
         inputs = feature_matrix(features, self.applicability.names)
         for target in TARGETS:
             prediction, sigma = FoldModel.load(self.folder / target / part).predict(features)
@@ -150,10 +148,11 @@ class MapModel:
             table[f"{target}_applic"] = self.applicability.classify(inputs, sigma, target)
         if full is not None:
             table |= _truth(full, table["id"], selection.get("temperature", "mean"))
+        scale = str(photometry["scale"][0]) if photometry.n_rows else ""
         table.meta = {
             "model": settings["name"],
             "fold": part,
-            "exclusions": features.exclusion_rows(str(photometry["scale"][0]) if row else ""),
+            "exclusions": features.exclusion_rows(scale),
         }
         return table
 
@@ -373,12 +372,11 @@ def star_errors(predictions, short, full):
         of the prediction; ``scatter``, root mean square of log10(short / full) in dex of galaxies
         with all their bands; ``sum_rmse``, that of the predicted dust mass or luminosity.
     """
-    row = {name: k for k, name in enumerate(short["id"])}
     found = {}
     for target, name in STARS.items():
         part = predictions.rows(predictions["target"] == target)
-        part = part.rows(np.array([text in row for text in part["id"]], dtype=bool))
-        fitted = short.rows(np.array([row[text] for text in part["id"]], dtype=int))
+        rows = places(short["id"], part["id"])
+        part, fitted = part.rows(rows >= 0), short.rows(rows[rows >= 0])
         true = repeat_truth(full, part["id"])
         known = np.isin(part["id"].astype(str), true["id"].astype(str))
         part, fitted = part.rows(known), fitted.rows(known)
@@ -497,8 +495,7 @@ def _markdown(table, label):
 
 def _truth(full, sample_id, temperature):
     """Return what a full fit says of samples; NaN for those that it lacks."""
-    row = {name: k for k, name in enumerate(full["id"])}
-    rows = np.array([row.get(name, -1) for name in sample_id], dtype=int)
+    rows = places(full["id"], sample_id)
     columns = {}
     targets = targets_from_fit(full)
     if temperature == "geometric":

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from dustcast.maps.totals import LN10, QUANTITIES, extensive, total
-from dustcast.tables import DataError, atomic, write_rows
+from dustcast.tables import DataError, aligned, atomic, write_rows
 
 TARGETS = ("sLd", "sMd", "Td")
 UNITS = {"sLd": "", "sMd": "", "Td": "K"}
@@ -266,11 +266,7 @@ def same_rows(table, predictions):
     DataError
         If it lacks one.
     """
-    row = {name: k for k, name in enumerate(table.get("id", ()))}
-    missing = [name for name in predictions["id"] if name not in row]
-    if missing:
-        raise DataError(f"the tables of pixels disagree: one lacks {missing[0]}: make them anew")
-    return table.rows(np.array([row[name] for name in predictions["id"]], dtype=int))
+    return aligned(table, predictions["id"], "a table of the predicted pixels", "make them anew")
 
 
 def totals_rows(sky, predictions, photometry, short, model, galaxy, scale, distance_error):

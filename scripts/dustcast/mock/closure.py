@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from dustcast.tables import DataError, stack_tables, table_of
+from dustcast.tables import aligned, stack_tables, table_of
 from dustcast.temperature import dust_temperature
 
 COLUMNS = ("stage", "quantity", "scale", "band", "n", "bias", "scatter", "within", "between")
@@ -73,7 +73,10 @@ def fit_rows(stage, scale, fit, truth, photometry):
     """
     if fit.n_rows == 0:
         return []
-    truth, photometry = (_aligned(table, fit["id"], scale) for table in (truth, photometry))
+    truth, photometry = (
+        aligned(table, fit["id"], f"the {name} at {scale}", "run the rule that simulates it anew")
+        for name, table in (("truth", truth), ("photometry", photometry))
+    )
     residuals = _fit_residuals(fit, truth)
     flux = photometry.get(DUST_BAND, np.full(fit.n_rows, np.nan))
     error = photometry.get(f"{DUST_BAND}_err", np.full(fit.n_rows, np.nan))
@@ -123,7 +126,7 @@ def prediction_rows(predictions, truths):
             part = predictions.rows(keep)
             if part.n_rows == 0:
                 continue
-            true = _aligned(truth, part["id"], scale)[target]
+            true = aligned(truth, part["id"], f"the truth at {scale}")[target]
             every = np.ones(part.n_rows, dtype=bool)
             for stage, reference in (("predict_fit", part["truth"]), ("predict_truth", true)):
                 residual = part["prediction"] - reference
@@ -162,14 +165,3 @@ def _row(stage, quantity, scale, band, residual, table, keep):
     split = split_error(residual[finite], table["galaxy"][keep][finite])
     names = {"stage": stage, "quantity": quantity, "scale": scale, "band": band}
     return names | {"n": int(finite.sum())} | split
-
-
-def _aligned(table, ids, scale):
-    """Return the rows of a table in the order of `ids`."""
-    place = {name: row for row, name in enumerate(table["id"])}
-    missing = [name for name in ids if name not in place]
-    if missing:
-        raise DataError(
-            f"the truth at {scale} lacks {missing[0]}: run the rule mock_photometry anew"
-        )
-    return table.rows(np.array([place[name] for name in ids]))

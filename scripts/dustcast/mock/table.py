@@ -19,7 +19,7 @@ from dustcast.mock.galaxies import MockGalaxy
 from dustcast.photometry import KEY_COLUMNS, UNITS
 from dustcast.population import read_moments
 from dustcast.sample import GLOBAL
-from dustcast.tables import DataError, Table, stack_tables
+from dustcast.tables import Table, aligned, stack_tables
 from dustcast.temperature import dust_temperature
 from dustcast.units import (
     SOLAR_MASS_KG,
@@ -211,15 +211,11 @@ def true_photometry(photometry, truth):
     """
     if photometry.n_rows == 0:
         return photometry
-    place = {name: row for row, name in enumerate(truth["id"])}
-    missing = [name for name in photometry["id"] if name not in place]
-    if missing:
-        raise DataError(f"the truth lacks {missing[0]}: run the rule that simulates it anew")
-    rows = [place[name] for name in photometry["id"]]
+    truth = aligned(truth, photometry["id"], "the truth", "run the rule that simulates it anew")
     columns = dict(photometry)
     for name in photometry:
         if f"{name}_err" in photometry:
-            columns[name] = np.where(np.isfinite(photometry[name]), truth[name][rows], np.nan)
+            columns[name] = np.where(np.isfinite(photometry[name]), truth[name], np.nan)
             columns[f"{name}_err"] = np.abs(photometry[f"{name}_err"])
     return Table(columns, units=photometry.units, meta=photometry.meta)
 

@@ -17,7 +17,7 @@ import numpy as np
 
 from dustcast.bands import band_of_name, band_table
 from dustcast.sed.cigale import read_results
-from dustcast.tables import DataError, Table, atomic, write_text
+from dustcast.tables import DataError, Table, atomic, places, write_text
 
 # Index of a generation's band names in the band table.
 GENERATIONS = {"2022": 1, "2025": 2}
@@ -409,8 +409,7 @@ def read_back(results, photometry, bands, fluxes, meta, *, limits):
     DataError
         If a Bayesian flux is missing.
     """
-    row_of = {name: row for row, name in enumerate(results["id"])}
-    rows = np.array([row_of.get(pcigale_id(name), -1) for name in photometry["id"]])
+    rows = places(results["id"], map(pcigale_id, photometry["id"]))
     columns = {key: photometry[key] for key in KEYS}
     units = {}
     for theirs, values in results.items():

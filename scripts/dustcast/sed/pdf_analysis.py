@@ -14,7 +14,7 @@ from dustcast.sed.cigale import read_input, write_results
 from dustcast.sed.engine import FitOptions
 from dustcast.sed.fit import fit_file
 from dustcast.sed.grid import build_grid, model_spectra
-from dustcast.tables import DataError, Table, atomic, read_table, write_table
+from dustcast.tables import DataError, Table, atomic, places, read_table, write_table
 from dustcast.units import MJY_W_M2_HZ, PARSEC_M, SPEED_OF_LIGHT
 
 # Seed of the noise of the mock analysis.
@@ -307,11 +307,11 @@ def save_best_models(output, table, fits, spec, *, themis=None):
     from astropy.table import Column
     from astropy.table import Table as AstropyTable
 
-    row_of = {name: row for row, name in enumerate(fits["id"])}
-    fitted = [row for row, name in enumerate(table["id"]) if name in row_of]
+    of_fit = places(fits["id"], table["id"])
+    fitted = np.flatnonzero(of_fit >= 0)
     for first in range(0, len(fitted), SPECTRA_AT_A_TIME):
         rows = fitted[first : first + SPECTRA_AT_A_TIME]
-        best = fits.rows([row_of[table["id"][row]] for row in rows])
+        best = fits.rows(of_fit[rows])
         wavelength, components = model_spectra(
             spec, _best_parameters(spec, best), themis_folder=themis
         )

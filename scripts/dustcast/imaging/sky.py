@@ -33,10 +33,11 @@ BLOCKS_PER_COEFFICIENT = 10
 RING_RATIO = 1.6
 BLOCKS_PER_RING = 200
 # The wings of a small bright galaxy reach farther than that. The ring moves out while the next one
-# is darker, in the mean of its sectors, by so many of that mean's errors: what is no galaxy, such
-# as cirrus, is not darker all around.
+# is darker, in the mean of its sectors, by so many of that mean's errors, and the one beyond by
+# less than a part of that again: cirrus is not darker all around, and a curved sky goes on.
 SECTORS = 8
 DARKER_SIGMA = 3.0
+GOES_ON = 0.5
 # A source: this many connected blocks at so many sigma above the sky. CAAPR cuts single pixels at 2
 # sigma, and only bright ones, which lowers the level by 0.05 sigma.
 SOURCE_SIGMA = 2.0
@@ -165,17 +166,23 @@ def _ring(data, radius, coordinates, ellipse):
     inner, ring = ellipse, blocks(ellipse)
     if ring is None:
         return 0.0, None
-    while (following := blocks(RING_RATIO * inner)) is not None:
-        used = _level(np.where(ring | following, data, np.nan))[2]
-        means = [_sector_means(data, used & part, sector) for part in (ring, following)]
-        darker = means[0] - means[1]
-        darker = darker[np.isfinite(darker)]
-        if darker.size < SECTORS / 2:
-            break
-        if np.mean(darker) <= DARKER_SIGMA * np.std(darker, ddof=1) / np.sqrt(darker.size):
-            break
-        inner, ring = RING_RATIO * inner, following
-    return inner, ring
+    while True:
+        rings = [ring, blocks(RING_RATIO * inner), blocks(RING_RATIO**2 * inner)]
+        if any(part is None for part in rings) or not _fades(data, rings, sector):
+            return inner, ring
+        inner, ring = RING_RATIO * inner, rings[1]
+
+
+def _fades(data, rings, sector):
+    """Return whether the second of three rings is darker than the first, and the third as dark."""
+    used = _level(np.where(np.any(rings, axis=0), data, np.nan))[2]
+    means = np.array([_sector_means(data, used & ring, sector) for ring in rings])
+    means = means[:, np.isfinite(means).all(axis=0)]
+    if means.shape[1] < SECTORS / 2:
+        return False
+    darker, further = means[:-1] - means[1:]
+    error = np.std(darker, ddof=1) / np.sqrt(darker.size)
+    return darker.mean() > DARKER_SIGMA * error and further.mean() < GOES_ON * darker.mean()
 
 
 def _sector_means(data, used, sector):

@@ -1,21 +1,28 @@
-"""A stand-in for conda: the commands that Snakemake gives it, answered with venv and pip.
+"""A stand-in for conda: the commands that Snakemake gives it, answered with venv.
 
 No conda channel can be reached where the tests run. The environments are true ones, of the same
 pins as envs/*.yaml, separate from each other and from the driver's; what is not tested is
-conda itself: its solver, its channels and its builds.
+conda itself: its solver, its channels and its builds. Packages that the driver has in the pinned
+version are linked, file by file, and come with the byte code that they have there; pip installs
+the others.
 
 `install` writes the command `conda` into a folder. That command runs this file:
 python conda_stand_in.py FOLDER ARGUMENTS...
 """
 
 import json
+import os
+import shutil
 import subprocess
 import sys
 import venv
+from importlib import metadata
 from itertools import pairwise
 from pathlib import Path
 
 import house
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 ACTIVATE = """\
 # Sourced by Snakemake before each job: source activate ENVIRONMENT
@@ -49,20 +56,52 @@ def requirements(file):
 
 def create(folder, file, prefix):
     """Make an environment of its own: nothing of the Python that makes it is visible there."""
-    venv.create(prefix, with_pip=True)
-    pip = [prefix / "bin" / "python", "-m", "pip", "--disable-pip-version-check", "install"]
-    # The jobs compile the few modules that they import.
-    subprocess.run(
-        [
-            *pip,
-            "--quiet",
-            "--no-compile",
-            "--constraint",
-            folder / "constraints.txt",
-            *requirements(file),
-        ],
-        check=True,
-    )
+    venv.create(prefix)
+    (packages,) = prefix.glob("lib/python*/site-packages")
+    found, others = installed(requirements(file))
+    for distribution in found:
+        link(distribution, packages)
+    if others:
+        pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--python", prefix]
+        constraints = ("--constraint", folder / "constraints.txt")
+        subprocess.run([*pip, "install", "--quiet", *constraints, *others], check=True)
+
+
+def installed(wanted):
+    """Return the driver's distributions that requirements name, directly or not, and the others."""
+    found, others, todo = {}, [], list(wanted)
+    while todo:
+        requirement = Requirement(todo.pop())
+        name = canonicalize_name(requirement.name)
+        if name in found or (requirement.marker and not requirement.marker.evaluate({"extra": ""})):
+            continue
+        try:
+            distribution = metadata.distribution(name)
+        except metadata.PackageNotFoundError:
+            distribution = None
+        if distribution is None or not requirement.specifier.contains(distribution.version):
+            others.append(str(requirement))
+            continue
+        found[name] = distribution
+        todo += distribution.requires or []
+    return found.values(), others
+
+
+def link(distribution, packages):
+    """Give an environment the files of a distribution, commands apart."""
+    for file in distribution.files:
+        if ".." in file.parts:
+            continue
+        path = packages / file
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            os.link(file.locate(), path)
+        except FileNotFoundError:  # byte code that pip lists but did not write
+            continue
+        except FileExistsError:  # two distributions may share an empty __init__.py
+            continue
+        except OSError:  # another file system
+            shutil.copy2(file.locate(), path)
 
 
 def main(folder, arguments):

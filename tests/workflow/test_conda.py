@@ -1,6 +1,6 @@
 """The tiny run under ``--sdm conda``: each job in an environment of its own, nothing borrowed.
 
-conda itself is a stand-in (conda_stand_in.py). Packages come from pip's cache or from PyPI.
+conda itself is a stand-in (conda_stand_in.py).
 """
 
 import os

@@ -108,8 +108,12 @@ def _changed(galaxy, band, image, alone, truths, rows, settings):
         if planes[scale.name] is None:
             continue
         shares = d25_ellipse(galaxy).shares(grid_of(galaxy, scale, settings))
-        true = np.sum(shares * truths[scale.name][band])
-        kept, changed = (float(np.nansum(shares * plane) / true) for plane in planes[scale.name])
-        found.append(("stars", "flux_filled", scale.name, band, changed - kept))
-        found.append(("convolve", "flux", scale.name, band, kept - 1))
+        # A grid may reach beyond the maps, where they are NaN; D25 does not.
+        inside = shares > 0
+        true, kept, changed = (
+            float(np.sum((shares * plane)[inside]))
+            for plane in (truths[scale.name][band], *planes[scale.name])
+        )
+        found.append(("stars", "flux_filled", scale.name, band, (changed - kept) / true))
+        found.append(("convolve", "flux", scale.name, band, kept / true - 1))
     return found

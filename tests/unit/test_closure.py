@@ -164,7 +164,8 @@ def test_the_figure_has_a_bar_a_stage_and_scale():
 
 def test_stages_of_images_have_a_panel_of_their_own():
     residuals = [("sky", "flux", "", "WISE_12", 0.01), ("sky", "flux", "", "GALEX_FUV", -0.03)]
-    residuals += [("convolve", "flux", scale, "WISE_12", 0.002) for scale in ("18arcsec", "3kpc")]
+    residuals += [("convolve", "flux", "18arcsec", "WISE_12", 0.002)]
+    residuals += [("convolve", "flux", "3kpc", "WISE_12", -0.004)]
     columns = dict(zip(("stage", "quantity", "scale", "band"), map(text, zip(*residuals))))
     columns |= {"galaxy": text(["A"] * 4), "residual": np.array([row[-1] for row in residuals])}
     table = closure.closure_table(closure.stage_rows([Table(columns)]))
@@ -172,11 +173,12 @@ def test_stages_of_images_have_a_panel_of_their_own():
     *_, ax = page.axes
     assert [label.get_text() for label in ax.get_xticklabels()] == ["GALEX FUV", "WISE 3"]
     found = {line.get_label(): line.get_xydata() for line in ax.lines}
-    np.testing.assert_allclose(found["sky"], [[1, 1.0], [0, 3.0]])
-    np.testing.assert_allclose(
-        found["convolution and resampling"], [[0.875, 0.2], [1.125, 0.2]], rtol=1e-6
-    )
+    np.testing.assert_allclose(found["sky"], [[0.1, 3.0], [1.1, 1.0]])
+    # The largest of the scales, and a line to the least.
+    np.testing.assert_allclose(found["convolution and resampling"], [[1.3, 0.4]], rtol=1e-6)
     assert len(found["masks that are filled"]) == 0
+    lines = [part for whole in ax.collections for part in whole.get_segments()]
+    np.testing.assert_allclose(lines[-1], [[1.3, 0.2], [1.3, 0.4]], rtol=1e-6)
 
 
 def test_a_figure_of_nothing_says_so():

@@ -26,6 +26,7 @@ COLUMNS = ("stage", "quantity", "scale", "within", "between", "band")
 _GROUP = 0.8  # width of the bars of a scale
 _HEIGHT_MM, _IMAGES_MM = 62.0, 55.0
 _SMALLEST = 0.01  # percent, below which there is nothing to see
+_MANY_SCALES = 4  # more names than these do not fit beside each other
 
 
 def closure(table):
@@ -70,23 +71,31 @@ def closure(table):
 
 
 def images(ax, table, keys):
-    """Draw what the stages of the images add to each band; scales beside each other."""
+    """Draw what the stages of the images add to each band: the largest, and a line to the least."""
     shown = np.array([key in IMAGE_STAGES for key in keys])
     bands = [band for band in band_table() if band in set(np.asarray(table["band"])[shown])]
-    for stage, (label, marker, colour) in IMAGE_STAGES.items():
+    for number, (stage, (label, marker, colour)) in enumerate(IMAGE_STAGES.items()):
         rows = table.rows(np.array([key == stage for key in keys]))
-        scales = list(dict.fromkeys(rows["scale"]))
-        place = [
-            bands.index(band) + 0.25 * (scales.index(scale) - (len(scales) - 1) / 2)
-            for band, scale in zip(rows["band"], rows["scale"])
-        ]
         total = 100 * np.hypot(*(np.asarray(rows[name], float) for name in ("within", "between")))
-        ax.plot(place, np.maximum(total, _SMALLEST), marker, color=colour, label=label, ms=4)
+        of_band = np.asarray(rows["band"], dtype=str)
+        ends = []
+        for place, band in enumerate(bands):
+            values = total[(of_band == band) & np.isfinite(total)]
+            if values.size and values.max() >= _SMALLEST:
+                ends.append((place, max(values.min(), _SMALLEST), values.max()))
+        place, least, largest = np.array(ends).reshape(-1, 3).T
+        place = place + _GROUP / len(IMAGE_STAGES) * (number - (len(IMAGE_STAGES) - 1) / 2)
+        ax.vlines(place, least, largest, color=colour, lw=1)
+        ax.plot(place, largest, marker, color=colour, label=label, ms=4)
     ax.set_yscale("log")
     ax.set_ylim(bottom=0.8 * _SMALLEST)
     ax.set_ylabel("root mean square [% of flux]")
-    ax.set_xticks(range(len(bands)), [band_table()[band].label for band in bands], rotation=30)
+    names = [band_table()[band].label for band in bands]
+    ax.set_xticks(range(len(bands)), names, rotation=35, ha="right", rotation_mode="anchor")
+    ax.set_xlim(-0.6, len(bands) - 0.4)
     ax.tick_params(axis="x", which="both", length=0)
+    for edge in range(1, len(bands)):
+        ax.axvline(edge - 0.5, color=style.GREY, lw=0.3, alpha=0.5, zorder=0)
 
 
 def panel(ax, rows):
@@ -107,4 +116,6 @@ def panel(ax, rows):
         ax.bar(place, total, 0.9 * bar, color=colour, alpha=0.4, linewidth=0)
         ax.bar(place, between, 0.9 * bar, color=colour, label=label, linewidth=0)
     ax.set_xticks(range(len(scales)), scales)
+    if len(scales) > _MANY_SCALES:
+        ax.set_xticks(range(len(scales)), scales, rotation=35, ha="right", rotation_mode="anchor")
     ax.tick_params(axis="x", which="both", length=0)

@@ -132,9 +132,6 @@ if MOCK and not TABLES:
         params:
             code=code_hash("mock", "imaging"),
             made=true_rows,
-            rows=cube_rows,
-            settings=CUBE_SETTINGS,
-            bands=BANDS,
         message:
             "True maps of {wildcards.galaxy} at {wildcards.scale}"
 

@@ -97,8 +97,6 @@ def main(folder):
         print(f"\n{quantity} {scale}: mean, largest, of flux inside D25 (galaxies)")
         for band, found in by_band.items():
             values = np.array([value for value, _ in found])
-            if not np.isfinite(values).any():
-                continue
             worst = int(np.nanargmax(np.abs(values)))
             print(
                 f"  {band:12s} {100 * np.nanmean(values):+7.2f}% {100 * values[worst]:+8.2f}% "

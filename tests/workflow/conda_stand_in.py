@@ -96,9 +96,8 @@ def link(distribution, packages):
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             os.link(file.locate(), path)
-        except FileNotFoundError:  # byte code that pip lists but did not write
-            continue
-        except FileExistsError:  # two distributions may share an empty __init__.py
+        except (FileNotFoundError, FileExistsError):
+            # Byte code that pip lists but did not write; an __init__.py that two have in common.
             continue
         except OSError:  # another file system
             shutil.copy2(file.locate(), path)

@@ -26,7 +26,9 @@ COLUMNS = ("stage", "quantity", "scale", "within", "between", "band")
 _GROUP = 0.8  # width of the bars of a scale
 _HEIGHT_MM, _IMAGES_MM = 62.0, 55.0
 _SMALLEST = 0.01  # percent, below which there is nothing to see
-_MANY_SCALES = 4  # more names than these do not fit beside each other
+# How names stand that do not fit beside each other; those of scales if they are more than these.
+_SLANTED = {"rotation": 35, "ha": "right", "rotation_mode": "anchor"}
+_MANY_SCALES = 4
 
 
 def closure(table):
@@ -91,7 +93,7 @@ def images(ax, table, keys):
     ax.set_ylim(bottom=0.8 * _SMALLEST)
     ax.set_ylabel("root mean square [% of flux]")
     names = [band_table()[band].label for band in bands]
-    ax.set_xticks(range(len(bands)), names, rotation=35, ha="right", rotation_mode="anchor")
+    ax.set_xticks(range(len(bands)), names, **_SLANTED)
     ax.set_xlim(-0.6, len(bands) - 0.4)
     ax.tick_params(axis="x", which="both", length=0)
     for edge in range(1, len(bands)):
@@ -115,7 +117,6 @@ def panel(ax, rows):
         total = np.hypot(within, between)
         ax.bar(place, total, 0.9 * bar, color=colour, alpha=0.4, linewidth=0)
         ax.bar(place, between, 0.9 * bar, color=colour, label=label, linewidth=0)
-    ax.set_xticks(range(len(scales)), scales)
-    if len(scales) > _MANY_SCALES:
-        ax.set_xticks(range(len(scales)), scales, rotation=35, ha="right", rotation_mode="anchor")
+    look = _SLANTED if len(scales) > _MANY_SCALES else {}
+    ax.set_xticks(range(len(scales)), scales, **look)
     ax.tick_params(axis="x", which="both", length=0)

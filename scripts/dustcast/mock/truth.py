@@ -184,8 +184,7 @@ def read_maps(path):
     try:
         with fits.open(path, memmap=False) as hdus:
             head, maps = hdus[0].header, {}
-            numbers = range(1, len(head["DC_SC*"]) + 1)
-            for number in numbers:
+            for number in range(1, len(head["DC_SC*"]) + 1):
                 maps[head[f"DC_SC{number}"]] = {} if head[f"DC_OK{number}"] else None
             for hdu in hdus[1:]:
                 maps[hdu.header["DC_SCALE"]][hdu.header["DC_NAME"]] = hdu.data.astype(float)
